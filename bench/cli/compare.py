@@ -95,7 +95,7 @@ def runs(
 ) -> None:
     """List the stored runs, newest first, with their conclusions. Needs no torch.
     A run's name works wherever a command takes its folder: latest, latest~1 for the one before, or a unique beginning
-    of the folder's name.
+    of the folder's name. For `report`, trainings and batch size searches, which are not listed, have names as well.
 
     Exit status: 0, or 2 for bad input.
     """

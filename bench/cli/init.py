@@ -15,12 +15,13 @@ from typing import Annotated
 import typer
 
 from loopmark.bench.cli.invocation import write_file
-from loopmark.bench.cli.script import NotPlain, Script, task_of
+from loopmark.bench.cli.script import NotPlain, Script, listed, task_of
 from loopmark.bench.errors import BadInput
 from loopmark.bench.progress import StderrConsole
 
 PACKAGE = Path(__file__).parents[2]
 TEMPLATES = Path(__file__).parent / "templates"  # links to the documentation's example and to Loopmark's own workflow
+SMALL = "a small task to edit"
 TECHNIQUES = ("fused_optimizer", "amp_bf16")  # both are quick to try
 TABLE = """
 # `loopmark check RUN --baseline RUN` allows a run to be slower, or larger, by this much.
@@ -35,6 +36,9 @@ def init(
     script: Annotated[
         Path | None, typer.Argument(metavar="SCRIPT", help="Read this training script. Default: train.py, if any.")
     ] = None,
+    task: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the task here. Default: loopmark_task.py beside SCRIPT.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write the task and the workflow even if they exist.")] = False,
 ) -> None:
     """Write a task, limits and a CI workflow into your repository.
@@ -46,15 +50,20 @@ def init(
     script = script or next(Path().glob("train.py"), None)
     if script and not script.is_file():
         raise BadInput(f"no file {script}; give a training script, or none for a small task")
-    task = (script.parent if script else Path()) / "loopmark_task.py"
+    task = task or (script.parent if script else Path()) / "loopmark_task.py"
     root = next((folder for folder in task.resolve().parents if (folder / ".git").exists()), Path.cwd())
     project, workflow = root / "pyproject.toml", root / ".github" / "workflows" / "loopmark.yml"
     table = _table(project)
-    said, failed = f"kept {task}: it exists; --force writes another", ""
+    said, failed, edit = f"kept {task}: it exists; --force writes another, --task FILE a second one", "", ""
     for text, what in drafts(script) if force or not task.exists() else [("", "")]:
         if text:
             write_file(task, text.encode())
             said = f"wrote {task}: {what}{failed}"
+            edit = (
+                "\nPut your own training into make_task; until then, this measures a small one."
+                if SMALL in what
+                else ""
+            )
         StderrConsole().note(f"trying {task} …", "dim")
         loops, why = _tried(task)
         if loops:
@@ -77,7 +86,7 @@ def init(
         print(f"wrote {there}: a gate for pull requests; it needs loopmark among your dependencies")
     baseline = f" --baseline {quote(loops[0])}" if loops[0] != "eager" else ""
     measured = f"--workload {quote(f'{task}:make_task')} --loop {quote(','.join(loops))}"
-    print(f"\nNext: loopmark run --quick {measured}{baseline}")
+    print(f"{edit}\nNext: loopmark run --quick {measured}{baseline}")
 
 
 def drafts(path: Path | None) -> Iterator[tuple[str, str]]:
@@ -95,11 +104,13 @@ def drafts(path: Path | None) -> Iterator[tuple[str, str]]:
             step = step.replace("    task.scaler.step(", f"{lines}    task.scaler.step(")
             step = f'\n\ndef step(task, inputs, targets):\n    """One update, with gradients clipped."""\n{step}\n'
         try:
-            yield task_of(script, path.stem) + step, f"the training of {path.name}"
+            text, left_out = task_of(script, path.stem)
+            without = f", without its {listed(left_out)}" if left_out else ""
+            yield text + step, f"the training of {path.name}{without}"
             why = f"{path.name}'s own lines did not run"
         except NotPlain as error:
             why = f"{path.name} could not be read as a task: {error}"
-    yield (TEMPLATES / "loopmark_task.py.txt").read_text() + step, f"a small task to edit; {why}"
+    yield (TEMPLATES / "loopmark_task.py.txt").read_text() + step, f"{SMALL}; {why}"
 
 
 def _tried(task: Path) -> tuple[list[str], str]:

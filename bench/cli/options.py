@@ -75,8 +75,8 @@ def limit(hung: str) -> Any:
 Limit = Annotated[float, limit("a start or warm-up")]
 
 
-def run(use: str, metavar: str = "RUN") -> Any:
-    return typer.Argument(metavar=metavar, parser=run_folder, help=use)
+def run(use: str, metavar: str = "RUN", drawn: bool = False) -> Any:
+    return typer.Argument(metavar=metavar, parser=drawn_folder if drawn else run_folder, help=use)
 
 
 def value(metavar: str, use: str) -> Any:
@@ -106,3 +106,12 @@ def run_folder(text: str) -> Path:
     from loopmark.bench.records.store import named
 
     return named(text, RESULTS)
+
+
+def drawn_folder(text: str) -> Path:
+    """The folder of a stored run, training or search, by its path or name."""
+    from loopmark.bench.records.batch_sizes import BATCH_SIZES_FILE
+    from loopmark.bench.records.store import RUN_FILE, named
+    from loopmark.bench.records.training import TRAINING_FILE
+
+    return named(text, RESULTS, (RUN_FILE, TRAINING_FILE, BATCH_SIZES_FILE))

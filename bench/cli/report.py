@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def report(
-    run: Annotated[Path, options.run("Draw this folder, written by `loopmark run`, `train` or `import`.")],
+    run: Annotated[Path, options.run("Draw this folder, written by `loopmark run`, `train` or `import`.", drawn=True)],
     as_json: options.SummaryJson = False,
 ) -> None:
     """Redraw a stored run, training or batch size search. Needs no torch.

@@ -15,7 +15,9 @@ PARAMETERS = r"\b%s(\.\w+)*\.(named_)?parameters\("
 WRAPPERS = ("enumerate", "tqdm", "tqdm.tqdm")  # of a loader
 MOVES = r"\.(to|cuda|float|long)\([^()]*\)"  # of a tensor
 CLIP = r"\b(clip_grad_(?:norm|value)_)\([^,]+, *(?:\w+=)?([\w.]+(?:(?<=\de)-\d+)?)"
-TASK = '''"""The training of {name}.py as a task: its own lines, without its loop. Edit them as you like."""
+MANY_DEVICES = r"DataParallel\(|DDP\(|\w+\.prepare\("
+ACCUMULATION = "gradient accumulation (+accumulate_K)"
+TASK = '''"""The training of {name}.py as a task: its own lines, without its {without}. Edit them as you like."""
 
 {imports}
 
@@ -37,8 +39,8 @@ class Script:
     def clip(self) -> str:
         """The call that clips the gradients of ``task.model``; empty if the script has none."""
         for name, limit in re.findall(CLIP, self.source)[:1]:
-            limit = limit if limit[:1].isdigit() else self.number(limit.rpartition(".")[2]) or "1.0"
-            return f"{name}(task.model.parameters(), {limit})" if float(limit) else ""
+            limit = limit if limit[:1].isdigit() else self.number(limit.rpartition(".")[2])
+            return f"{name}(task.model.parameters(), {limit})" if float(limit or 0) else ""
         return ""
 
     def number(self, name: str) -> str:
@@ -51,8 +53,11 @@ class NotPlain(Exception):  # noqa: N818 - it names the script
     """The script is no plain loop over batches with one model and one optimizer. The text says what is not."""
 
 
-def task_of(script: Script, name: str) -> str:
-    """The text of a task that trains as ``script``, the file ``name``.py, does. Raises NotPlain."""
+def task_of(script: Script, name: str) -> tuple[str, list[str]]:
+    """The text of a task that trains as ``script``, the file ``name``.py, does, and what it leaves out.
+
+    Raises NotPlain.
+    """
     tree = script.tree
     backward = next((c for c in _calls(tree) if _method(c) == "backward"), None)
     loops = [n for n in ast.walk(tree) if isinstance(n, ast.For | ast.While) and backward and backward in ast.walk(n)]
@@ -79,6 +84,9 @@ def task_of(script: Script, name: str) -> str:
     both = _loads(*made) & _loads(*forward) & _stores(before) - GIVEN
     model = _one("model", {one for one in both if len(both) == 1 or re.search(PARAMETERS % one, script.source)})
 
+    left_out = _left_out(script, loop, optimizer, _schedules_of(before, tree, optimizer) - schedules)
+    if ACCUMULATION in left_out:
+        forward = [_undivided(s, loss) for s in forward]
     loss_fn, call = _loss(script, forward, loss, model, target)
     fixed = _needed(before, {model} | (_loads(loader, *forward) - _stores([target])))
     fixed, inner = _apart(before, fixed, made, model)
@@ -107,13 +115,50 @@ def task_of(script: Script, name: str) -> str:
     used = _loads(*copied, ast.parse("\n".join(["def f():", indent("\n".join(lines), "    ")])))
     imports = [s for s in imports if _stores([s]) & used]
     own = sorted(_stores(s for s in theirs if s not in imports and not isinstance(s, ast.If | ast.Expr)) & used)
-    return TASK.format(
+    text = TASK.format(
         name=name,
+        without=listed(["loop", *left_out]),
         imports="\n".join(["import sys"] * ("sys" in used) + [_text(script, s) for s in imports]),
         own=f"from {name} import {', '.join(own)}\n" if own else "".join(_apart_text(script, s) for s in copied),
         batch_size=script.number("batch_size").partition(".")[0] or 64,
         body=indent("\n".join(lines), "    "),
     )
+    return text, left_out
+
+
+def listed(names: list[str]) -> str:
+    """``a, b and c``."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def _left_out(script: Script, loop: ast.For | ast.While, optimizer: str, late: set[str]) -> list[str]:
+    """The parts of the training that the task does not have: techniques, and what is not done at each update."""
+    ifs = (n for n in ast.walk(loop) if isinstance(n, ast.If) and isinstance(n.test, ast.Compare | ast.BoolOp))
+    updates = [n for n in ifs if "%" in ast.unparse(n.test) and re.search(rf"\b{optimizer}\b", ast.unparse(n))]
+    clips = "clip_grad_" in script.source and not script.clip()
+    found = {
+        ACCUMULATION: bool(updates),
+        "mixed precision (+amp_bf16)": "autocast" in ast.unparse(loop),
+        "torch.compile (+compile)": "torch.compile(" in script.source,
+        "training on many devices": bool(re.search(MANY_DEVICES, script.source)),
+        "schedule (not stepped after each update)": bool(late),
+        "clipping (its limit is no number)": clips,
+    }
+    return [name for name, is_left_out in found.items() if is_left_out]
+
+
+def _schedules_of(before: Body, tree: ast.Module, optimizer: str) -> set[str]:
+    """The names of all that is made of the optimizer and stepped anywhere in the script."""
+    stepped = {name for c in _calls(tree) if _method(c) == "step" for name in _loads(c.func)}
+    return {name for name in stepped - {optimizer} if optimizer in _loads(*_storing(before, name))}
+
+
+def _undivided(s: ast.stmt, loss: str) -> ast.stmt:
+    """``s``, with the loss of a part in place of its share of the whole."""
+    is_share = isinstance(s, ast.Assign) and isinstance(s.value, ast.BinOp) and isinstance(s.value.op, ast.Div)
+    if not is_share or _stores([s]) != {loss}:
+        return s
+    return ast.increment_lineno(ast.parse(f"{loss} = {ast.unparse(s.value.left)}"), -1).body[0]  # type: ignore[attr-defined]
 
 
 def _is_importable(tree: ast.Module) -> bool:
@@ -128,9 +173,10 @@ def _is_importable(tree: ast.Module) -> bool:
 
 
 def _is_aside(s: ast.stmt, imported: set[str]) -> bool:
-    """True for a seed, which Loopmark sets, a setting, and a wrapper: a technique's, or one for many devices."""
-    wraps = re.search(r"torch\.compile\(|DataParallel\(|DDP\(|\w+\.prepare\(", ast.unparse(s))
-    return bool(wraps) or (isinstance(s, ast.Expr) and _stores([s]) <= imported)
+    """True for a seed, which Loopmark sets, a setting, a wrapper, and a part of a step before the loop."""
+    wraps = re.search(rf"torch\.compile\(|{MANY_DEVICES}", ast.unparse(s))
+    clears = isinstance(s, ast.Expr) and isinstance(s.value, ast.Call) and _method(s.value) in ("zero_grad", "step")
+    return bool(wraps) or clears or (isinstance(s, ast.Expr) and _stores([s]) <= imported)
 
 
 def _casts(s: ast.stmt) -> TypeGuard[ast.With]:

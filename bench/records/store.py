@@ -5,7 +5,7 @@ import glob
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
@@ -185,16 +185,16 @@ def ceilings_of(folder: Path, run: Run) -> Ceilings | None:
     return ceilings
 
 
-def run_folders(root: Path, warn: Callable[[str], None]) -> list[Path]:
-    """Every folder at or under ``root`` with a ``run.json``, sorted. Raises BadInput for no folder, or no run.
+def run_folders(root: Path, warn: Callable[[str], None], files: Collection[str] = (RUN_FILE,)) -> list[Path]:
+    """Every folder at or under ``root`` with one of ``files``, sorted. Raises BadInput for no folder, or no run.
 
     Folders within a run are not searched, and links to folders are not followed, since they could form a circle.
     """
     if not root.is_dir():
         raise BadInput(f"{root} is not a folder; give one that holds runs, such as results")
     found = []
-    for folder, inside, files in os.walk(root, onerror=lambda error: warn(f"cannot look into {error.filename}")):
-        if RUN_FILE in files:
+    for folder, inside, kept in os.walk(root, onerror=lambda error: warn(f"cannot look into {error.filename}")):
+        if not set(kept).isdisjoint(files):
             found.append(Path(folder))
             inside.clear()
     if not found:
@@ -210,7 +210,7 @@ def newest_first(folders: Iterable[Path]) -> list[Path]:
     return sorted(folders, key=lambda folder: (folder.name, str(folder)), reverse=True)
 
 
-def named(name: str, root: Path) -> Path:
+def named(name: str, root: Path, files: Collection[str] = (RUN_FILE,)) -> Path:
     """The run folder under ``root`` that ``name`` stands for; any other name is a path.
 
     ``latest`` is the newest run, ``latest~1`` the one before. Raises BadInput if it has no such run, or if several
@@ -219,7 +219,7 @@ def named(name: str, root: Path) -> Path:
     number = re.fullmatch(rf"{LATEST}(?:~(\d{{1,9}}))?", name)
     if Path(name).exists() or (not number and (not name or not root.is_dir())):
         return Path(name)
-    folders = newest_first(run_folders(root, lambda _: None))
+    folders = newest_first(run_folders(root, lambda _: None, files))
     if number:
         before = int(number[1] or 0)
         if before >= len(folders):

@@ -155,6 +155,34 @@ def test_a_script_that_is_no_plain_loop_gives_its_clipping_to_a_small_task(elsew
     assert load("loopmark_task.py:make_task", "workload")("cpu").batches.batch_size == 64
 
 
+def test_a_second_script_gets_a_task_of_another_name(elsewhere: Here, tried: list[str]) -> None:
+    Path("train.py").write_text(SCRIPT)
+    Path("fit.py").write_text(SCRIPT)
+    elsewhere("init")
+    done = elsewhere("init", "fit.py", "--task", "fit_task.py")
+
+    assert "wrote fit_task.py: the training of fit.py\n" in done.stdout
+    assert "--workload fit_task.py:make_task" in done.stdout
+    assert "The training of train.py" in Path("loopmark_task.py").read_text()
+    assert len(tried) == 2
+
+
+@pytest.mark.usefixtures("tried")
+def test_what_the_task_leaves_out_is_said_with_the_technique_that_does_it(elsewhere: Here) -> None:
+    step = "if i % 4 == 0:\n            optimizer.step()"
+    script = SCRIPT.replace("optimizer.step()", step).replace("model(batch), targets)", "model(batch), targets) / 4")
+    Path("train.py").write_text(
+        script.replace("0.25)", "limit)").replace("for batch", "net = torch.compile(model)\n    for batch")
+    )
+    done = elsewhere("init")
+
+    left_out = "gradient accumulation (+accumulate_K), torch.compile (+compile) and clipping (its limit is no number)"
+    assert f"the training of train.py, without its {left_out}\n" in done.stdout
+    text = Path("loopmark_task.py").read_text()
+    assert "/ 4" not in text
+    assert "def step" not in text
+
+
 def test_a_script_whose_lines_do_not_run_gives_a_small_task(elsewhere: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     results = iter([([], FAILED), (["eager"], "")])
     monkeypatch.setattr(INIT, "_tried", lambda _: next(results))

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from loopmark.bench.records import store
+from loopmark.bench.records.training import write_training
 from tests.support.command import Here
 from tests.support.synthetic import Truth, make_run
+from tests.support.trainings import Taught, make_training
 
 NAMES = ("20260301-120000", "20260302-120000", "20260303-120000")
 
@@ -66,6 +68,14 @@ def test_a_name_of_no_run_or_of_several_is_one_line(kept: Here, name: str, says:
     assert done.returncode == 2
     assert says in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_training_is_reported_by_its_name_too(kept: Here) -> None:
+    folder = Path("results/m/20260304-120000")
+    folder.mkdir()
+    write_training(folder, *make_training([Taught("eager"), Taught("tf32")]))
+    assert kept("report", "latest").returncode == 0
+    assert (folder / "report.html").exists()
 
 
 def test_several_names_stand_for_several_runs(kept: Here) -> None:

@@ -107,7 +107,6 @@ class Twin:
         ``own`` has numbers to use instead of the settings.
         """
         self._load(state)
-        self._set_gradients(gradients)
         if self._task.make_scheduler is not None:
             self._begin()  # a schedule that warms up has changed the settings before the first step
         settings = self._handed.settings if self._step is not None else {}
@@ -128,6 +127,8 @@ class Twin:
                         if type(group.get(key)) in (int, float, tuple):
                             group[key] = float(value) if isinstance(value, Tensor) else value
                     group.update({key: _nudged(value, nudge) for key, value in group.items() if key != "params"})
+            self._set_gradients(gradients)  # a function that makes optimizers may clear them
+            for optimizer in made.values():
                 optimizer.step()
         return Updated(parameters_of(self.model), slots_of(self.model, *made.values()))
 

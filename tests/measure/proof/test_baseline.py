@@ -141,6 +141,15 @@ def test_several_updates_in_a_step_are_compared_by_the_whole_step() -> None:
     assert judged(TWICE, "fused_optimizer", TWICE, lambda: perceptron(in_two)).verdict == "within rounding"
 
 
+def test_a_function_that_clears_the_gradients_while_it_makes_the_optimizer_is_no_departure() -> None:
+    def clearing(model: nn.Sequential) -> torch.optim.Optimizer:
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+        optimizer.zero_grad()
+        return optimizer
+
+    assert judged(EAGER.base, "", EAGER.base, lambda: perceptron(clearing)).verdict == "same"
+
+
 def test_several_optimizers_of_the_canonical_step_are_proved() -> None:
     assert judged(EAGER.base, "", EAGER.base, lambda: perceptron(in_two)).verdict == "same"
     assert judged(EAGER.base, "fused_optimizer", EAGER.base, lambda: perceptron(in_two)).verdict == "within rounding"
