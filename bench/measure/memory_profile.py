@@ -37,7 +37,6 @@ class AliveBytes(TorchDispatchMode):
         self.moments: list[int] = []
         self.operators: list[str] = []
         self._sizes: dict[int, int] = {}
-        self._references: dict[int, Any] = {}
         self.hold(held)
         self.before_bytes = self._last_bytes = self.bytes
         self._seen = 0
@@ -63,15 +62,14 @@ class AliveBytes(TorchDispatchMode):
         if storage.device.type == "meta":
             return
         key, size = storage._cdata, storage.nbytes()
+        if key not in self._sizes:
+            weakref.finalize(storage, self._forget, key)
         # A storage seen before may have been resized in place.
         self.bytes += size - self._sizes.get(key, 0)
         self._sizes[key] = size
-        if key not in self._references:
-            self._references[key] = weakref.ref(storage, lambda _: self._forget(key))
 
     def _forget(self, key: int) -> None:
         self.bytes -= self._sizes.pop(key)
-        del self._references[key]
 
     def lap(self, phase: str) -> Stretch:
         """The stretch since the last lap; its peak includes the memory in use at its start."""
@@ -110,7 +108,6 @@ class DeviceWatch:
     def __init__(self, task: Task) -> None:
         self._device = task.device
         self._keeps_history = torch.cuda.get_allocator_backend() == "native"
-        self._history = History(0)
 
     def __enter__(self) -> Self:
         self._start_anew()

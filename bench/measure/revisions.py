@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -54,11 +53,10 @@ def worktree(commit: str) -> Iterator[Tree]:
     top = _top(Path.cwd())
     assert top is not None
     within = Path.cwd().relative_to(top)
-    parent = Path(tempfile.mkdtemp(prefix="loopmark-tree-"))
-    root = parent / "tree"
     with contextlib.ExitStack() as at_end:  # a second Ctrl-C skips one of its calls, and not the others
         at_end.callback(_tidy, top, "prune")
-        at_end.callback(shutil.rmtree, parent, ignore_errors=True)  # git may leave files
+        made = tempfile.TemporaryDirectory(prefix="loopmark-tree-", ignore_cleanup_errors=True)  # git may leave files
+        root = Path(at_end.enter_context(made)) / "tree"
         at_end.callback(_tidy, top, "remove", "--force", "--force", str(root))
         added = _git("worktree", "add", "--detach", "--quiet", str(root), commit)
         if added.returncode:

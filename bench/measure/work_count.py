@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 
 from loopmark.bench.measure.clock import known_phases
@@ -144,12 +145,7 @@ def _mutated(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterat
 
 
 def _tensors(values: Any) -> Iterator[Tensor]:
-    if isinstance(values, Tensor):
-        if values.layout is torch.strided:
-            yield values
-    elif isinstance(values, Iterable) and not isinstance(values, str):
-        for value in values:
-            yield from _tensors(value)
+    return (leaf for leaf in tree_iter(values) if isinstance(leaf, Tensor) and leaf.layout is torch.strided)
 
 
 def _key(tensor: Tensor) -> int:

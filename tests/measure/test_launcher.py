@@ -104,9 +104,10 @@ def test_an_older_revision_of_loopmark_is_measured_by_todays_harness(tmp_path: P
 def test_a_module_of_the_checkout_is_not_measured_in_a_revisions_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, refused: bool
 ) -> None:
-    stranger = ModuleType("stranger")
-    stranger.__file__ = str(tmp_path / file)
-    monkeypatch.setitem(sys.modules, "stranger", stranger)
+    for name, place in (("own", "worktree/own.py"), ("stranger", file)):
+        module = ModuleType(name)
+        module.__file__ = str(tmp_path / place)
+        monkeypatch.setitem(sys.modules, name, module)
     tree = Tree(tmp_path / "worktree", tmp_path / "worktree", tmp_path / "checkout")
     if refused:
         with pytest.raises(BadSpec, match="stranger was imported from"):

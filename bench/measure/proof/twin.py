@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from loopmark.bench.measure.proof.precision import Switches
 from loopmark.bench.measure.proof.steps import (
@@ -126,7 +127,7 @@ class Twin:
                     for key, value in own[name][number].items() if own else ():
                         if type(group.get(key)) in (int, float, tuple):
                             group[key] = float(value) if isinstance(value, Tensor) else value
-                    group.update({key: _nudged(value, nudge) for key, value in group.items() if key != "params"})
+                    group.update(tree_map_only(float, nudge, group))
             self._set_gradients(gradients)  # a function that makes optimizers may clear them
             for optimizer in made.values():
                 optimizer.step()
@@ -164,7 +165,7 @@ class Twin:
         if rounding is not None and self._own_before is not None:
             self._put(self._copied(self._own_before) or live)
         for group in (group for optimizer in task.optimizers.values() for group in optimizer.param_groups):
-            group.update({k: _nudged(v, nudge) for k, v in group.items() if k != "params"} if nudge else {})
+            group.update(tree_map_only(float, nudge, group) if nudge else {})
         task.last_loss = None
         self._handed.forget()
         try:
@@ -245,9 +246,3 @@ def _own_attributes(task: Task) -> dict[str, Any]:
 
 def _parts(model: nn.Module) -> list[Any]:
     return [*model.modules(), *model.parameters(), *model.buffers()]
-
-
-def _nudged(value: Any, nudge: Nudge) -> Any:
-    if isinstance(value, float):
-        return nudge(value)
-    return tuple(_nudged(item, nudge) for item in value) if isinstance(value, tuple) else value

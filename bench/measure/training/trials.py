@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import cycle, pairwise
 
 from loopmark.bench.errors import BadInput
 from loopmark.bench.measure.answers import Ready
@@ -216,5 +216,4 @@ def segments(steps_per_epoch: int | None) -> Iterator[int]:
     epoch = steps_per_epoch or SEGMENT_STEPS
     parts = math.ceil(epoch / SEGMENT_STEPS)
     ends = [round(part * epoch / parts) for part in range(parts + 1)]
-    while True:
-        yield from (end - begin for begin, end in pairwise(ends))
+    return cycle(end - begin for begin, end in pairwise(ends))
