@@ -68,7 +68,7 @@ def init(
         loops, why = _tried(task)
         if loops:
             break
-        failed = f" ({why})"
+        failed = f" ({why}); mend that, and repeat with --force"
     else:
         raise BadInput(f"{task} does not run: {why}; mend it, or write another with --force")
     print(said)

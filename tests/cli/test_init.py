@@ -189,7 +189,7 @@ def test_a_script_whose_lines_do_not_run_gives_a_small_task(elsewhere: Here, mon
     Path("train.py").write_text(SCRIPT)
     done = elsewhere("init")
 
-    said = f"a small task to edit; train.py's own lines did not run ({FAILED})"
+    said = f"a small task to edit; train.py's own lines did not run ({FAILED}); mend that, and repeat with --force"
     assert done.stdout.startswith(f"wrote loopmark_task.py: {said}\n")
     assert "return Task(\n        model=nn.Sequential" in Path("loopmark_task.py").read_text()
 
