@@ -14,7 +14,7 @@ from loopmark.bench.cli import options
 from loopmark.bench.cli.check import show_judgement
 from loopmark.bench.cli.invocation import Conditions, Invocation, refuse_unwritable
 from loopmark.bench.cli.options import REFERENCE, RESULTS
-from loopmark.bench.errors import NotComparable
+from loopmark.bench.errors import BadInput, NotComparable
 from loopmark.bench.progress import RunProgress
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ def ab(
     """
     refuse_unwritable(junit, markdown)
     if baseline is not None:
+        if not baseline or any(side.startswith("loop=") for side in base or []):
+            raise BadInput("--baseline names the base's loop: give it a name, and no --base loop= beside it")
         base, loop = [*(base or []), f"loop={baseline}"], loop or baseline
     conditions = Conditions(device, size, batch_size, seed, threads, limit)
     invocation = Invocation(out, as_json, conditions, budget_seconds=budget)

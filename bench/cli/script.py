@@ -10,11 +10,12 @@ from typing import TypeGuard
 
 Body = list[ast.stmt]
 GIVEN = {"device", "batch_size", "seed"}  # the parameters of `make_task`, whatever the script gives them
-BATCH_SIZE = r"""(\bbatch_size(?:=|["']: *))[\w.]+(?:\[[^\]]+\])?"""
+BATCH_SIZE = r"""(\bbatch_size(?:=|["']: *))([\w.]+)(?:\[[^\]]+\])?(?![\w.(\[])"""
 PARAMETERS = r"\b%s(\.\w+)*\.(named_)?parameters\("
 WRAPPERS = ("enumerate", "tqdm", "tqdm.tqdm")  # of a loader
 MOVES = r"\.(to|cuda|float|long)\([^()]*\)"  # of a tensor
 CLIP = r"\b(clip_grad_(?:norm|value)_)\([^,]+, *(?:\w+=)?([\w.]+(?:(?<=\de)-\d+)?)"
+OPTIMIZER_CLASS = r"((torch\.)?optim\.\w+|[A-Z]\w+)"
 MANY_DEVICES = r"DataParallel\(|DDP\(|\w+\.prepare\("
 ACCUMULATION = "gradient accumulation (+accumulate_K)"
 TASK = '''"""The training of {name}.py as a task: its own lines, without its {without}. Edit them as you like."""
@@ -38,15 +39,16 @@ class Script:
 
     def clip(self) -> str:
         """The call that clips the gradients of ``task.model``; empty if the script has none."""
-        for name, limit in re.findall(CLIP, self.source)[:1]:
+        for name, limit in re.findall(CLIP, ast.unparse(self.tree))[:1]:  # without comments
             limit = limit if limit[:1].isdigit() else self.number(limit.rpartition(".")[2])
             return f"{name}(task.model.parameters(), {limit})" if float(limit or 0) else ""
         return ""
 
     def number(self, name: str) -> str:
         """The first number that the script gives a name, as its value or as the default of its option."""
-        given = r"\b(?:[^\n=]*=|.*?default=|[\"']:) *(\d[\d.e-]*)"
-        return next(iter(re.findall(rf"\b{name.replace('_', '[-_]')}{given}", self.source)), "")
+        given = r"\b(?:[^\n=]*=|.*?default=|[\"']:) *(\d[\d_]*\.?\d*(?:e[+-]?\d+)?)"
+        option = rf"(?<![\w-])(?:--)?{re.escape(name).replace('_', '[-_]')}"
+        return next(iter(re.findall(option + given, self.source)), "")
 
 
 class NotPlain(Exception):  # noqa: N818 - it names the script
@@ -65,6 +67,8 @@ def task_of(script: Script, name: str) -> tuple[str, list[str]]:
     if not backward or not loops:
         raise NotPlain("it has no loop with a call of backward")
     loop = (over_batches or loops)[-1]
+    if any(loop in ast.walk(n) for n in ast.walk(tree) if isinstance(n, ast.AsyncFunctionDef)):
+        raise NotPlain("its training is asynchronous")
     imports = [s for s in tree.body if isinstance(s, ast.Import | ast.ImportFrom)]
     theirs = tree.body if name.isidentifier() and _is_importable(tree) else imports
     before = [s for s in _run_before(tree, loop) if s not in theirs and not _is_aside(s, _stores(imports))]
@@ -102,6 +106,8 @@ def task_of(script: Script, name: str) -> tuple[str, list[str]]:
     # A script that trains when it is imported is copied: its functions and classes, with what they need, come first.
     copied = _needed(before, _stores(s for s in fixed if isinstance(s, ast.FunctionDef | ast.ClassDef)))
     lines = [_text(script, s) for s in fixed if s not in copied and not _stores([s]) <= GIVEN]
+    size = next((found[2] for line in lines if (found := re.search(BATCH_SIZE, line))), "batch_size")
+    size = size if size.isdigit() else script.number(size.rpartition(".")[2]) or script.number("batch_size")
     lines = [re.sub(BATCH_SIZE, r"\1batch_size", re.sub(r"\b\w+\.batch_size\b", "batch_size", line)) for line in lines]
     if re.search(r"argv|parse_args|ArgumentParser", script.source):
         lines.insert(0, f"sys.argv[1:] = []  # each option of {name}.py has its default")
@@ -120,9 +126,13 @@ def task_of(script: Script, name: str) -> tuple[str, list[str]]:
         without=listed(["loop", *left_out]),
         imports="\n".join(["import sys"] * ("sys" in used) + [_text(script, s) for s in imports]),
         own=f"from {name} import {', '.join(own)}\n" if own else "".join(_apart_text(script, s) for s in copied),
-        batch_size=script.number("batch_size").partition(".")[0] or 64,
+        batch_size=size if size.isdigit() else 64,
         body=indent("\n".join(lines), "    "),
     )
+    try:
+        ast.parse(text)
+    except SyntaxError:
+        raise NotPlain("its lines cannot be put together") from None
     return text, left_out
 
 
@@ -163,13 +173,15 @@ def _undivided(s: ast.stmt, loss: str) -> ast.stmt:
 
 def _is_importable(tree: ast.Module) -> bool:
     """True if importing the script does not train: it only defines, and runs under ``if __name__ == "__main__"``."""
-    defined = _stores(s for s in tree.body if isinstance(s, ast.FunctionDef | ast.ClassDef))
-    return not any(
-        isinstance(s, ast.For | ast.While | ast.With)
-        or (isinstance(s, ast.If) and "__name__" not in ast.unparse(s.test))
-        or (isinstance(s, ast.Expr) and _loads(s) & defined)
-        for s in tree.body
-    )
+    own = {s.name for s in tree.body if isinstance(s, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef)}
+    for s in tree.body:
+        if isinstance(s, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+            continue
+        is_main = isinstance(s, ast.If) and "__name__" in ast.unparse(s.test)
+        runs = isinstance(s, ast.For | ast.While | ast.With | ast.If) or any(_loads(c.func) & own for c in _calls(s))
+        if runs and not is_main:
+            return False
+    return True
 
 
 def _is_aside(s: ast.stmt, imported: set[str]) -> bool:
@@ -198,18 +210,28 @@ def _loads(*nodes: ast.AST) -> set[str]:
 
 
 def _stores(nodes: Iterable[ast.AST]) -> set[str]:
-    """The names that nodes bind; of a statement that only calls a method, the object's."""
+    """The names that nodes bind, and those of the objects that they change, also through a loop over their parts."""
     found: set[str] = set()
     for node in nodes:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             found.add(node.name)
         elif isinstance(node, ast.Import | ast.ImportFrom):
             found |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and _method(node.value):
-            found.add(ast.unparse(node.value.func).partition(".")[0])
         else:
-            found |= {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+            for n in ast.walk(node):
+                is_stored = isinstance(getattr(n, "ctx", None), ast.Store)
+                if isinstance(n, ast.Name | ast.Attribute | ast.Subscript) and is_stored:
+                    found.add(_root(n))
+                elif isinstance(n, ast.For):
+                    found.add(_root(n.iter))
+                elif isinstance(n, ast.Expr) and isinstance(n.value, ast.Call) and _method(n.value):
+                    found.add(_root(n.value))
     return found
+
+
+def _root(node: ast.AST) -> str:
+    """The name with which an expression begins, such as ``model`` of ``model.fc.weight[0]``."""
+    return re.split(r"\W", ast.unparse(node))[0]
 
 
 def _storing(body: Body, name: str) -> Body:
@@ -270,9 +292,11 @@ def _run_before(tree: ast.Module, end: ast.AST) -> Body:
 
 
 def _text(script: Script, s: ast.stmt) -> str:
-    """The script's own text of a statement."""
-    first = min([s.lineno, *(one.lineno for one in getattr(s, "decorator_list", []))])
-    return dedent("\n".join(script.source.splitlines()[first - 1 : s.end_lineno])) if first else ast.unparse(s)
+    """The script's own text of a statement; Python's, where indenting would change a string or miss a decorator."""
+    strings = (n for n in ast.walk(s) if isinstance(n, ast.JoinedStr | ast.Constant) and n.lineno != n.end_lineno)
+    if not s.lineno or next(strings, None) or getattr(s, "decorator_list", []):
+        return ast.unparse(s)
+    return dedent(ast.get_source_segment(script.source, s, padded=True) or "")
 
 
 def _apart_text(script: Script, s: ast.stmt) -> str:
@@ -308,17 +332,20 @@ def _loss(script: Script, forward: Body, loss: str, model: str, target: ast.expr
         for left, value in _pairs(s):
             text = re.sub(MOVES, "", ast.unparse(value))
             values[left] = re.sub(r"(?<![\w.])[A-Za-z_]\w*(?![\w(])", lambda m: values.get(m[0], m[0]), text)
-    usual = (
-        re.fullmatch(rf"([\w.]+)\({model}\({names[0]}\), {names[1]}\)", values.get(loss, ""))
-        if len(names) == 2
-        else None
-    )
-    if usual:
-        return usual[1], ""
+    is_plain = len(names) == 2 and all(isinstance(s, ast.Assign) and not _changes(s) for s in forward)
+    usual = rf"([\w.]+)\({model}\({names[0]}\), {names[1]}\)" if is_plain else "()"
+    if found := re.fullmatch(usual, values.get(loss, "-")):
+        return found[1], ""
     whole = "inputs if targets is None else (inputs, targets)"
     given = "(inputs, targets)" if len(names) == 2 else "inputs" if names else whole
     lines = [f"{ast.unparse(target).strip('()')} = {given}", *(_text(script, s) for s in forward), f"return {loss}"]
     return "None", _def("call", f"{model}, inputs, targets", lines)
+
+
+def _changes(s: ast.stmt) -> bool:
+    """True for a statement that changes a part of an object."""
+    parts = (n for n in ast.walk(s) if isinstance(n, ast.Attribute | ast.Subscript))
+    return any(isinstance(n.ctx, ast.Store) for n in parts)
 
 
 def _pairs(s: ast.stmt) -> Iterator[tuple[str, ast.expr]]:
@@ -343,15 +370,18 @@ def _apart(before: Body, fixed: Body, made: Body, changed: str) -> tuple[Body, B
 
 def _function(script: Script, name: str, body: Body, parameter: str, result: str) -> str:
     """A function of ``parameter`` that makes ``result`` as the script does."""
-    if result not in _stores(body[-1:]):
+    if result not in _stores(body):
         raise NotPlain(f"its {result} is not made of the {parameter} alone")
-    lines, last = [_text(script, s) for s in body[:-1]], _text(script, body[-1]).partition("  #")[0].rstrip()
-    options = ""
-    made = re.fullmatch(rf"{result} = ((torch\.)?optim\.\w+|[A-Z]\w+)\(.*\)", last, re.DOTALL)
-    if made and name == "make_optimizer":  # an optimizer's class takes its options by name
-        last, options = f"{last[:-1].rstrip().rstrip(',')}, **options)", ", **options"
+    lines, options = list[str](), ""
+    for s in body:
+        text = _text(script, s)
+        is_made = isinstance(s, ast.Assign) and re.match(rf"{result} = {OPTIMIZER_CLASS}\(", ast.unparse(s))
+        if is_made and name == "make_optimizer":  # an optimizer's class takes its options by name
+            options = ", **options"
+            text = f"{ast.unparse(s) if '#' in text else text.rstrip()}"[:-1].rstrip().rstrip(",") + f"{options})"
+        lines.append(text)
     first = "model" if name == "make_optimizer" else parameter
-    lines = [f"{parameter} = {first}"] * (first != parameter) + [*lines, last, f"return {result}"]
+    lines = [f"{parameter} = {first}"] * (first != parameter) + [*lines, f"return {result}"]
     return _def(name, f"{first}{options}", lines)
 
 

@@ -84,6 +84,8 @@ def make_plan(options: PlanOptions) -> Plan:
         raise BadInput(f"--seed {options.seed} makes no sense; give a whole number from 0 to 2**63 - 1")
     if options.batch_size is not None:
         _refuse_none(options.batch_size, "batch-size", "samples a step")
+    if options.baseline == "":
+        raise BadInput("--baseline has no name; give a loop, as in --baseline path/to/file.py:step, or leave it out")
     baseline = options.baseline or EAGER.name
     specs = [baseline, *(options.loops or (QUICK_LOOPS if quick else _default_loops(device)))]
     if options.deterministic:

@@ -15,6 +15,7 @@ from loopmark.loops.user_code import SPEC
 from loopmark.loops.workloads.extras import EXTRAS
 
 GIT_SECONDS = 300
+HOOKED = re.compile("GIT_(DIR|WORK_TREE|INDEX_FILE|COMMON_DIR|OBJECT_DIRECTORY|ALTERNATE_OBJECT_DIRECTORIES|PREFIX)")
 
 
 def working_tree() -> Tree:
@@ -80,10 +81,12 @@ def _top(folder: Path) -> Path | None:
 
 def _git(*arguments: str, folder: Path | None = None) -> "subprocess.CompletedProcess[str]":
     command = ["git", *(["-C", str(folder)] if folder else []), *arguments]
+    # A hook of git's own sets names such as GIT_INDEX_FILE, by which git would write to the user's index.
+    own = {name: value for name, value in os.environ.items() if not HOOKED.fullmatch(name)}
     # A new session, so that Ctrl-C in the terminal does not reach git, and git finishes.
     try:
         return subprocess.run(
-            command, capture_output=True, text=True, timeout=GIT_SECONDS, check=False, start_new_session=True
+            command, capture_output=True, text=True, timeout=GIT_SECONDS, check=False, start_new_session=True, env=own
         )
     except subprocess.TimeoutExpired:
         raise BadInput(f"git {arguments[0]} took longer than {GIT_SECONDS} s and was stopped") from None

@@ -108,7 +108,7 @@ class LoopBenchmark:
             "command": ["pytest", self._item.nodeid],
             "workloads": [rooted(workload, root)],
             "loops": [rooted(spec, root) for spec in (loop, against) if spec is not None],
-            "baseline": rooted(baseline or self._item.config.getoption(BASELINE_OPTION), root),
+            "baseline": rooted(self._item.config.getoption(BASELINE_OPTION) if baseline is None else baseline, root),
             "device": device,
             "size": size,
             "batch_size": batch_size,

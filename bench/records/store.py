@@ -206,8 +206,18 @@ LATEST = "latest"
 
 
 def newest_first(folders: Iterable[Path]) -> list[Path]:
-    """Run folders by their names, which begin with the start of the run."""
-    return sorted(folders, key=lambda folder: (folder.name, str(folder)), reverse=True)
+    """Run folders by the start of the run, which their names tell; that of a renamed folder is read."""
+    return sorted(folders, key=_age, reverse=True)
+
+
+def _age(folder: Path) -> tuple[str, int, str]:
+    stamp = re.fullmatch(r"(\d{8}-\d{6})(?:-(\d+))?", folder.name)
+    if stamp:
+        return stamp[1], int(stamp[2] or 1), str(folder)
+    with contextlib.suppress(OSError, ValueError):
+        started = re.search(r'"started": *"([^"]+)"', (folder / RUN_FILE).read_text())
+        return folder_name(started[1]) if started else "", 0, str(folder)
+    return "", 0, str(folder)
 
 
 def named(name: str, root: Path, files: Collection[str] = (RUN_FILE,)) -> Path:

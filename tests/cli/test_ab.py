@@ -202,3 +202,12 @@ def test_ctrl_c_gives_the_verdict_on_what_there_is_and_cleans_up(
     assert (
         str(repository) not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=False).stdout
     )
+
+
+@pytest.mark.parametrize("given", [["--baseline", ""], ["--baseline", "eager", "--base", "loop=amp_bf16"]])
+def test_a_baseline_without_a_name_or_beside_a_base_loop_is_refused_by_its_own_name(
+    here: Here, given: list[str]
+) -> None:
+    done = here("ab", *given)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "--baseline names the base's loop" in done.stderr

@@ -185,7 +185,7 @@ def test_help_shows_the_commands_by_what_a_person_wants(here: Here) -> None:
 def test_a_commands_help_is_sentences_and_ends_with_two_examples_that_it_takes(
     here: Here, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    monkeypatch.setattr(store, "named", lambda text, _: Path(text))  # this checkout may hold no two runs
+    monkeypatch.setattr(store, "named", lambda text, *_: Path(text))  # this checkout may hold no two runs
     lines = here(command, "--help").stdout.splitlines()
     parsed = typer.main.get_command(app).commands[command]  # type: ignore[attr-defined]
 

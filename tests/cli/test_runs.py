@@ -78,6 +78,13 @@ def test_a_training_is_reported_by_its_name_too(kept: Here) -> None:
     assert (folder / "report.html").exists()
 
 
+def test_a_renamed_run_keeps_its_age(kept: Here) -> None:
+    (Path("results/m") / NAMES[2]).rename("results/m/baseline")
+    assert [line.split()[1] for line in kept("runs").stdout.splitlines() if line.startswith("latest")] == [
+        f"results/m/{NAMES[1]}", f"results/m/{NAMES[0]}", "results/m/baseline",
+    ]  # fmt: skip
+
+
 def test_several_names_stand_for_several_runs(kept: Here) -> None:
     assert "2 runs, the oldest first" in kept("compare", "latest", "latest~1").stdout
 

@@ -89,6 +89,13 @@ def make_task(device, batch_size=64, seed=0):
         (SGD, "parts = [*net.parameters()]\n    optimizer = SGD(parts)", "net = model\n        parts = [*net.par"),
         (SGD, f"{SGD}  # as others do", f"{SGD[:-1]}, **options)\n"),
         (SGD, f"{SGD}\n    optimizer.zero_grad()", f"{SGD[:-1]}, **options)\n        return"),
+        (SGD, SGD.replace(", lr=0.1)", ",\n        lr=0.1,  # tuned\n    )"), f"{SGD[:-1]}, **options)\n      "),
+        (SGD, f"{SGD}; optimizer.param_groups[0]['lr'] = 0.5", "optimizer.param_groups[0]['lr'] = 0.5\n        return"),
+        (SGD, f"{SGD}\n    for g in optimizer.param_groups:\n        g['lr'] = 0.5", "    g['lr'] = 0.5\n      "),
+        ("    loader =", "    for p in net.parameters():\n        p.fixed = False\n    loader =", "p.fixed = False"),
+        ("    loader =", "    net.bias = None; net.x = 1\n    loader =", "    net.bias = None\n    net.x = 1\n"),
+        (LOSS, f"{LOSS}\n        loss += net.weight.sum()", "loss += net.weight.sum()\n        return loss"),
+        (LOSS, f"x[0] = 0\n        {LOSS}", "        x[0] = 0\n        loss = LOSS(net(x), y)\n        return loss"),
         (SGD, "optimizer = build(net)", "optimizer = build(net)\n        return"),
         ("loss.backward()", "scaler.scale(loss / 2).backward()\n        scaler.step(optimizer)", USUAL),
         ("optimizer.step()", "optimizer.step()\n        sched.step()", USUAL),
@@ -126,6 +133,34 @@ def test_the_batch_size_is_the_tasks_and_its_default_the_scripts(tmp_path: Path)
         text = task(tmp_path, PLAIN, ("loader = [(torch.ones(2, WIDTH), torch.ones(2, 1))]", option))
         assert "make_task(device, batch_size=32, seed=0)" in text
         assert "batch_size=batch_size" in text or "'batch_size': batch_size" in text
+
+
+@pytest.mark.parametrize(
+    ("given", "size", "text"),
+    [
+        ("batch_size=bs", 16, "batch_size=batch_size"),
+        ("batch_size=args.batch_size", 32, "batch_size=batch_size"),
+        ("batch_size=min(64, 9)", 32, "batch_size=min(64, 9)"),
+    ],
+)
+def test_the_batch_size_is_found_by_its_own_name(tmp_path: Path, given: str, size: int, text: str) -> None:
+    options = (
+        "bs = 16\n    args = parse('--test-batch-size', default=1000, x=1)\n    parse('--batch-size', default=32)\n"
+    )
+    made = f"{options}    loader = DataLoader(data, {given})"
+    found = task(tmp_path, PLAIN, ("loader = [(torch.ones(2, WIDTH), torch.ones(2, 1))]", made))
+    assert f"make_task(device, batch_size={size}, seed=0)" in found
+    assert text in found
+
+
+@pytest.mark.parametrize("end", ["try:\n    main()\nexcept KeyboardInterrupt:\n    pass", "history = main()"])
+def test_a_script_that_trains_in_another_statement_is_copied_too(tmp_path: Path, end: str) -> None:
+    assert "from train" not in task(tmp_path, PLAIN, ('if __name__ == "__main__":\n    main()', end))
+
+
+def test_a_string_of_several_lines_keeps_its_text(tmp_path: Path) -> None:
+    text = task_of(read(tmp_path, PLAIN.replace("net = Net(WIDTH, 1)", 'net = Net(len("""a\nb\n"""), 1)')), "train")[0]
+    assert "Net(len('a\\nb\\n'), 1)" in text
 
 
 def test_options_of_the_command_line_have_their_defaults(tmp_path: Path) -> None:
@@ -167,6 +202,7 @@ def test_a_function_that_gives_batches_is_called_for_each(tmp_path: Path) -> Non
         ("LOSS(net(x), y)", "LOSS(net(WIDTH), WIDTH)", "its loss does not depend on the batch"),
         ("def main(limit=1.0)", "def main(limit)", "it does not show the limit of main"),
         ("def main(limit=1.0)", "def main(self)", "its training is a method"),
+        ("def main(limit=1.0)", "async def main(limit=1.0)", "its training is asynchronous"),
         ("optimizer.step()", "model.update()", "its loop over batches shows no optimizer"),
     ],
 )
@@ -199,7 +235,7 @@ def test_two_of_a_kind_are_no_plain_loop(tmp_path: Path) -> None:
             "clip_grad_norm_(task.model.parameters(), 2.5)",
         ),
         ("clip = 1e-1\nclip_grad_value_(m.parameters(), clip)", "clip_grad_value_(task.model.parameters(), 1e-1)"),
-        ("clip_grad_norm_(model.parameters(), 5e-2)", "clip_grad_norm_(task.model.parameters(), 5e-2)"),
+        ("clip_grad_norm_(model.parameters(), 5e-2)", "clip_grad_norm_(task.model.parameters(), 0.05)"),
         (
             "p.add_argument('--max-norm', type=float, default=0.3)\nclip_grad_norm_(m.parameters(), args.max_norm)",
             "clip_grad_norm_(task.model.parameters(), 0.3)",
@@ -207,6 +243,8 @@ def test_two_of_a_kind_are_no_plain_loop(tmp_path: Path) -> None:
         ("clip = 0.0\nclip_grad_norm_(m.parameters(), clip)", ""),
         ("clip_grad_norm_(m.parameters(), limit())", ""),
         ("print('clip')", ""),
+        ("# clip_grad_norm_(m.parameters(), 0.5)", ""),
+        ("clip = 1-eps\nclip_grad_norm_(m.parameters(), clip)", "clip_grad_norm_(task.model.parameters(), 1)"),
     ],
 )
 def test_the_clipping_has_the_scripts_limit(tmp_path: Path, clipping: str, call: str) -> None:

@@ -96,6 +96,7 @@ def test_batches_from_memory_are_not_looked_at() -> None:
 def test_other_settings_are_tried_on_the_same_data(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[dict[str, Any]] = [{"prefetch_factor": 3, "num_workers": 1}, {"num_workers": -1}]
     monkeypatch.setattr(module, "_changes", lambda *_: tried)
+    monkeypatch.setattr(module, "MOST_SECONDS", 60.0)  # a worker may start slowly
     found = examined(DataLoader(ROWS, batch_size=4), Cycle(3, 0.001, is_epoch=True))
     assert found is not None
     assert [*found.trials] == ["prefetch_factor=3 and num_workers=1"]  # the other one is refused

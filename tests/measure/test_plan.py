@@ -56,6 +56,11 @@ def test_a_baseline_that_is_no_loop_is_refused() -> None:
         plan(baseline="ampp", device="cpu")
 
 
+def test_a_baseline_without_a_name_is_refused_rather_than_taken_for_eager() -> None:
+    with pytest.raises(BadInput, match="--baseline has no name; give a loop"):
+        plan(baseline="", device="cpu")
+
+
 def test_one_loop_under_two_spellings_is_measured_once() -> None:
     assert plan(loops=["compile+amp_bf16", "amp_bf16+compile"], device="cpu").loops == ("eager", "amp_bf16+compile")
 

@@ -42,6 +42,16 @@ def test_a_worktree_holds_the_revision_and_is_removed(repository: Path) -> None:
     assert len(git(repository, "worktree", "list").splitlines()) == 1
 
 
+def test_a_worktree_made_in_a_hook_of_git_leaves_the_users_index_alone(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_INDEX_FILE", str(repository / ".git" / "index"))
+    monkeypatch.setenv("GIT_DIR", str(repository / ".git"))
+    with worktree(resolve("old", "--base")) as made:
+        assert (made.folder / "a.txt").read_text() == "one"
+    assert git(repository, "status", "--porcelain") == ""
+
+
 def test_a_worktree_is_removed_when_it_was_interrupted_and_its_files_changed(repository: Path) -> None:
     with pytest.raises(KeyboardInterrupt), worktree(resolve("old", "--base")) as made:
         (made.folder / "a.txt").write_text("changed")

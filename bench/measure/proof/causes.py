@@ -123,7 +123,7 @@ class Trail(TorchFunctionMode):
     def _marked(self) -> dict[str, Any]:
         return {
             "gradients": _norms([dense(p.grad) for p in self._model.parameters() if p.grad is not None]),
-            "parameters": _norms([*self._model.parameters()]),
+            "parameters": _norms([p for p in self._model.parameters() if p.is_floating_point() or p.is_complex()]),
             "settings": [settings_of(one) for one in self._task.optimizers.values()],
         }
 
