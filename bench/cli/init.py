@@ -15,7 +15,8 @@ from typing import Annotated
 import typer
 
 from loopmark.bench.cli.invocation import write_file
-from loopmark.bench.cli.script import NotPlain, Script, listed, task_of
+from loopmark.bench.cli.script import listed, task_of
+from loopmark.bench.cli.statements import NotPlain, Script
 from loopmark.bench.errors import BadInput
 from loopmark.bench.progress import StderrConsole
 

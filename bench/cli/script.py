@@ -1,20 +1,32 @@
-"""A training script, read without running it, and the task that its own statements make."""
+"""A task made of a training script's own statements."""
 
 import ast
-import importlib.util
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from textwrap import dedent, indent
+from textwrap import indent
 from typing import TypeGuard
 
-Body = list[ast.stmt]
+from loopmark.bench.cli.statements import (
+    Body,
+    NotPlain,
+    Script,
+    calls_in,
+    changes_a_part,
+    loads,
+    method_of,
+    needed,
+    run_before,
+    run_within,
+    stores,
+    storing,
+    text_of,
+)
+
 GIVEN = {"device", "batch_size", "seed"}  # the parameters of `make_task`, whatever the script gives them
 BATCH_SIZE = r"""(\bbatch_size(?:=|["']: *))([\w.]+)(?:\[[^\]]+\])?(?![\w.(\[])"""
 PARAMETERS = r"\b%s(\.\w+)*\.(named_)?parameters\("
 WRAPPERS = ("enumerate", "tqdm", "tqdm.tqdm")  # of a loader
 MOVES = r"\.(to|cuda|float|long)\([^()]*\)"  # of a tensor
-CLIP = r"\b(clip_grad_(?:norm|value)_)\([^,]+, *(?:\w+=)?([\w.]+(?:(?<=\de)-\d+)?)"
 OPTIMIZER_CLASS = r"((torch\.)?optim\.\w+|[A-Z]\w+)"
 MANY_DEVICES = r"DataParallel\(|DDP\(|\w+\.prepare\("
 ACCUMULATION = "gradient accumulation (+accumulate_K)"
@@ -30,38 +42,13 @@ def make_task(device, batch_size={batch_size}, seed=0):
 '''
 
 
-class Script:
-    """The text of a script. Raises SyntaxError or ValueError for a file that is not Python."""
-
-    def __init__(self, path: Path) -> None:
-        content = path.read_bytes()
-        self.tree, self.source = ast.parse(content), importlib.util.decode_source(content)
-
-    def clip(self) -> str:
-        """The call that clips the gradients of ``task.model``; empty if the script has none."""
-        for name, limit in re.findall(CLIP, ast.unparse(self.tree))[:1]:  # without comments
-            limit = limit if limit[:1].isdigit() else self.number(limit.rpartition(".")[2])
-            return f"{name}(task.model.parameters(), {limit})" if float(limit or 0) else ""
-        return ""
-
-    def number(self, name: str) -> str:
-        """The first number that the script gives a name, as its value or as the default of its option."""
-        given = r"\b(?:[^\n=]*=|.*?default=|[\"']:) *(\d[\d_]*\.?\d*(?:e[+-]?\d+)?)"
-        option = rf"(?<![\w-])(?:--)?{re.escape(name).replace('_', '[-_]')}"
-        return next(iter(re.findall(option + given, self.source)), "")
-
-
-class NotPlain(Exception):  # noqa: N818 - it names the script
-    """The script is no plain loop over batches with one model and one optimizer. The text says what is not."""
-
-
 def task_of(script: Script, name: str) -> tuple[str, list[str]]:
     """The text of a task that trains as ``script``, the file ``name``.py, does, and what it leaves out.
 
     Raises NotPlain.
     """
     tree = script.tree
-    backward = next((c for c in _calls(tree) if _method(c) == "backward"), None)
+    backward = next((c for c in calls_in(tree) if method_of(c) == "backward"), None)
     loops = [n for n in ast.walk(tree) if isinstance(n, ast.For | ast.While) and backward and backward in ast.walk(n)]
     over_batches = [n for n in loops if isinstance(n, ast.For) and not ast.unparse(n.iter).startswith("range(")]
     if not backward or not loops:
@@ -71,41 +58,41 @@ def task_of(script: Script, name: str) -> tuple[str, list[str]]:
         raise NotPlain("its training is asynchronous")
     imports = [s for s in tree.body if isinstance(s, ast.Import | ast.ImportFrom)]
     theirs = tree.body if name.isidentifier() and _is_importable(tree) else imports
-    before = [s for s in _run_before(tree, loop) if s not in theirs and not _is_aside(s, _stores(imports))]
-    steps = [one for s in _before(loop.body, backward) for one in (s.body if _casts(s) else [s])]
+    before = [s for s in run_before(tree, loop) if s not in theirs and not _is_aside(s, stores(imports))]
+    steps = [one for s in run_within(loop.body, backward) for one in (s.body if _casts(s) else [s])]
     if isinstance(loop, ast.For) and over_batches:
         target, loader = _unwrapped(loop.target, loop.iter, before)
     else:
         target, loader = _fetched(steps)
 
-    stepped = [c.args[0] if c.args else c.func for c in _calls(loop) if _method(c) == "step"]
-    stepping = _loads(*stepped) & _stores(before)
-    schedules = {one for one in stepping if (stepping - {one}) & _loads(*_storing(before, one))}
-    optimizer, loss = _one("optimizer", stepping - schedules), _one("loss", _loads(backward) & _stores(steps))
-    forward, made = _needed(steps, {loss}), _needed(before, {optimizer})
-    if not _loads(*forward) & _stores([target]):
+    stepped = [c.args[0] if c.args else c.func for c in calls_in(loop) if method_of(c) == "step"]
+    stepping = loads(*stepped) & stores(before)
+    schedules = {one for one in stepping if (stepping - {one}) & loads(*storing(before, one))}
+    optimizer, loss = _one("optimizer", stepping - schedules), _one("loss", loads(backward) & stores(steps))
+    forward, made = needed(steps, {loss}), needed(before, {optimizer})
+    if not loads(*forward) & stores([target]):
         raise NotPlain("its loss does not depend on the batch")
-    both = _loads(*made) & _loads(*forward) & _stores(before) - GIVEN
+    both = loads(*made) & loads(*forward) & stores(before) - GIVEN
     model = _one("model", {one for one in both if len(both) == 1 or re.search(PARAMETERS % one, script.source)})
 
     left_out = _left_out(script, loop, optimizer, _schedules_of(before, tree, optimizer) - schedules)
     if ACCUMULATION in left_out:
         forward = [_undivided(s, loss) for s in forward]
     loss_fn, call = _loss(script, forward, loss, model, target)
-    fixed = _needed(before, {model} | (_loads(loader, *forward) - _stores([target])))
+    fixed = needed(before, {model} | (loads(loader, *forward) - stores([target])))
     fixed, inner = _apart(before, fixed, made, model)
     functions = [_function(script, "make_optimizer", inner, model, optimizer)]
     arguments = [f"{model}.to(device)", loss_fn, "make_optimizer", ast.unparse(loader)]
     if call:
         functions, arguments = [*functions, call], [*arguments, "call=call"]
     for schedule in sorted(schedules)[:1]:
-        more = [s for s in _needed(before, {schedule}) if s not in made]
+        more = [s for s in needed(before, {schedule}) if s not in made]
         fixed, inner = _apart(before, fixed, more, optimizer)
         functions.append(_function(script, "make_scheduler", inner, optimizer, schedule))
         arguments.append("make_scheduler=make_scheduler")
     # A script that trains when it is imported is copied: its functions and classes, with what they need, come first.
-    copied = _needed(before, _stores(s for s in fixed if isinstance(s, ast.FunctionDef | ast.ClassDef)))
-    lines = [_text(script, s) for s in fixed if s not in copied and not _stores([s]) <= GIVEN]
+    copied = needed(before, stores(s for s in fixed if isinstance(s, ast.FunctionDef | ast.ClassDef)))
+    lines = [text_of(script, s) for s in fixed if s not in copied and not stores([s]) <= GIVEN]
     size = next((found[2] for line in lines if (found := re.search(BATCH_SIZE, line))), "batch_size")
     size = size if size.isdigit() else script.number(size.rpartition(".")[2]) or script.number("batch_size")
     lines = [re.sub(BATCH_SIZE, r"\1batch_size", re.sub(r"\b\w+\.batch_size\b", "batch_size", line)) for line in lines]
@@ -118,13 +105,13 @@ def task_of(script: Script, name: str) -> tuple[str, list[str]]:
         "# Loopmark moves the model and the batches, and steps the schedule after each update.",
         f"return Task({', '.join(arguments)})",
     ]
-    used = _loads(*copied, ast.parse("\n".join(["def f():", indent("\n".join(lines), "    ")])))
-    imports = [s for s in imports if _stores([s]) & used]
-    own = sorted(_stores(s for s in theirs if s not in imports and not isinstance(s, ast.If | ast.Expr)) & used)
+    used = loads(*copied, ast.parse("\n".join(["def f():", indent("\n".join(lines), "    ")])))
+    imports = [s for s in imports if stores([s]) & used]
+    own = sorted(stores(s for s in theirs if s not in imports and not isinstance(s, ast.If | ast.Expr)) & used)
     text = TASK.format(
         name=name,
         without=listed(["loop", *left_out]),
-        imports="\n".join(["import sys"] * ("sys" in used) + [_text(script, s) for s in imports]),
+        imports="\n".join(["import sys"] * ("sys" in used) + [text_of(script, s) for s in imports]),
         own=f"from {name} import {', '.join(own)}\n" if own else "".join(_apart_text(script, s) for s in copied),
         batch_size=size if size.isdigit() else 64,
         body=indent("\n".join(lines), "    "),
@@ -159,14 +146,14 @@ def _left_out(script: Script, loop: ast.For | ast.While, optimizer: str, late: s
 
 def _schedules_of(before: Body, tree: ast.Module, optimizer: str) -> set[str]:
     """The names of all that is made of the optimizer and stepped anywhere in the script."""
-    stepped = {name for c in _calls(tree) if _method(c) == "step" for name in _loads(c.func)}
-    return {name for name in stepped - {optimizer} if optimizer in _loads(*_storing(before, name))}
+    stepped = {name for c in calls_in(tree) if method_of(c) == "step" for name in loads(c.func)}
+    return {name for name in stepped - {optimizer} if optimizer in loads(*storing(before, name))}
 
 
 def _undivided(s: ast.stmt, loss: str) -> ast.stmt:
     """``s``, with the loss of a part in place of its share of the whole."""
     is_share = isinstance(s, ast.Assign) and isinstance(s.value, ast.BinOp) and isinstance(s.value.op, ast.Div)
-    if not is_share or _stores([s]) != {loss}:
+    if not is_share or stores([s]) != {loss}:
         return s
     return ast.increment_lineno(ast.parse(f"{loss} = {ast.unparse(s.value.left)}"), -1).body[0]  # type: ignore[attr-defined]
 
@@ -178,7 +165,7 @@ def _is_importable(tree: ast.Module) -> bool:
         if isinstance(s, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
             continue
         is_main = isinstance(s, ast.If) and "__name__" in ast.unparse(s.test)
-        runs = isinstance(s, ast.For | ast.While | ast.With | ast.If) or any(_loads(c.func) & own for c in _calls(s))
+        runs = isinstance(s, ast.For | ast.While | ast.With | ast.If) or any(loads(c.func) & own for c in calls_in(s))
         if runs and not is_main:
             return False
     return True
@@ -187,65 +174,13 @@ def _is_importable(tree: ast.Module) -> bool:
 def _is_aside(s: ast.stmt, imported: set[str]) -> bool:
     """True for a seed, which Loopmark sets, a setting, a wrapper, and a part of a step before the loop."""
     wraps = re.search(rf"torch\.compile\(|{MANY_DEVICES}", ast.unparse(s))
-    clears = isinstance(s, ast.Expr) and isinstance(s.value, ast.Call) and _method(s.value) in ("zero_grad", "step")
-    return bool(wraps) or clears or (isinstance(s, ast.Expr) and _stores([s]) <= imported)
+    clears = isinstance(s, ast.Expr) and isinstance(s.value, ast.Call) and method_of(s.value) in ("zero_grad", "step")
+    return bool(wraps) or clears or (isinstance(s, ast.Expr) and stores([s]) <= imported)
 
 
 def _casts(s: ast.stmt) -> TypeGuard[ast.With]:
     """True for a block of autocast, which is a technique."""
     return isinstance(s, ast.With) and "autocast" in ast.unparse(s.items[0])
-
-
-def _calls(node: ast.AST) -> Iterator[ast.Call]:
-    return (n for n in ast.walk(node) if isinstance(n, ast.Call))
-
-
-def _method(call: ast.Call) -> str:
-    return call.func.attr if isinstance(call.func, ast.Attribute) else ""
-
-
-def _loads(*nodes: ast.AST) -> set[str]:
-    names = (n for node in nodes for n in ast.walk(node) if isinstance(n, ast.Name))
-    return {n.id for n in names if isinstance(n.ctx, ast.Load)}
-
-
-def _stores(nodes: Iterable[ast.AST]) -> set[str]:
-    """The names that nodes bind, and those of the objects that they change, also through a loop over their parts."""
-    found: set[str] = set()
-    for node in nodes:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            found.add(node.name)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            found |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
-        else:
-            for n in ast.walk(node):
-                is_stored = isinstance(getattr(n, "ctx", None), ast.Store)
-                if isinstance(n, ast.Name | ast.Attribute | ast.Subscript) and is_stored:
-                    found.add(_root(n))
-                elif isinstance(n, ast.For):
-                    found.add(_root(n.iter))
-                elif isinstance(n, ast.Expr) and isinstance(n.value, ast.Call) and _method(n.value):
-                    found.add(_root(n.value))
-    return found
-
-
-def _root(node: ast.AST) -> str:
-    """The name with which an expression begins, such as ``model`` of ``model.fc.weight[0]``."""
-    return re.split(r"\W", ast.unparse(node))[0]
-
-
-def _storing(body: Body, name: str) -> Body:
-    return [s for s in body if name in _stores([s])]
-
-
-def _needed(body: Body, names: set[str]) -> Body:
-    """The statements of ``body`` that ``names`` depend on, in order."""
-    wanted, found = set(names), Body()
-    for s in reversed(body):
-        if _stores([s]) & wanted:
-            wanted |= _loads(s)
-            found.insert(0, s)
-    return found
 
 
 def _one(what: str, names: set[str]) -> str:
@@ -254,59 +189,14 @@ def _one(what: str, names: set[str]) -> str:
     return next(iter(names))
 
 
-def _before(body: Body, end: ast.AST) -> Iterator[ast.stmt]:
-    """The statements of ``body``, and of the blocks around ``end``, that run before it."""
-    for s in body:
-        if end in ast.walk(s):
-            blocks = [getattr(s, key, None) for key in ("body", "orelse")] if s is not end else []
-            for block in blocks:
-                if isinstance(block, list) and any(end in ast.walk(one) for one in block):
-                    yield from _before(block, end)
-            return
-        yield s
-
-
-def _run_before(tree: ast.Module, end: ast.AST) -> Body:
-    """The statements that run before ``end``, those of the functions that lead to it included."""
-    around = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and end in ast.walk(n)]
-    if not around:
-        return [*_before(tree.body, end)]
-    function = around[-1]
-    calls = [c for c in _calls(tree) if ast.unparse(c.func) == function.name and c not in ast.walk(function)]
-    names = [parameter.arg for parameter in function.args.args]
-    given = dict(zip(names[::-1], function.args.defaults[::-1], strict=False))
-    for call in calls[:1]:
-        given |= dict(zip(names, call.args, strict=False)) | {
-            word.arg: word.value for word in call.keywords if word.arg
-        }
-    if missing := [name for name in names if name not in given]:
-        is_method, unknown = "self" in missing, f"it does not show the {missing[0]} of {function.name}"
-        raise NotPlain("its training is a method" if is_method else unknown)
-    bound = [f"{name} = {ast.unparse(value)}" for name, value in given.items() if ast.unparse(value) != name]
-    outer = _run_before(tree, calls[0]) if calls else Body()
-    return [
-        *outer,
-        *(ast.increment_lineno(ast.parse(text), -1).body[0] for text in bound),
-        *_before(function.body, end),
-    ]
-
-
-def _text(script: Script, s: ast.stmt) -> str:
-    """The script's own text of a statement; Python's, where indenting would change a string or miss a decorator."""
-    strings = (n for n in ast.walk(s) if isinstance(n, ast.JoinedStr | ast.Constant) and n.lineno != n.end_lineno)
-    if not s.lineno or next(strings, None) or getattr(s, "decorator_list", []):
-        return ast.unparse(s)
-    return dedent(ast.get_source_segment(script.source, s, padded=True) or "")
-
-
 def _apart_text(script: Script, s: ast.stmt) -> str:
-    return f"\n\n{_text(script, s)}\n" if isinstance(s, ast.FunctionDef | ast.ClassDef) else f"{_text(script, s)}\n"
+    return f"\n\n{text_of(script, s)}\n" if isinstance(s, ast.FunctionDef | ast.ClassDef) else f"{text_of(script, s)}\n"
 
 
 def _unwrapped(target: ast.expr, loader: ast.expr, before: Body) -> tuple[ast.expr, ast.expr]:
     """The names of a batch, and the loader."""
     while True:
-        made = _storing(before, loader.id)[-1:] if isinstance(loader, ast.Name) else []
+        made = storing(before, loader.id)[-1:] if isinstance(loader, ast.Name) else []
         value = made[0].value if made and isinstance(made[0], ast.Assign) else loader
         if not isinstance(value, ast.Call) or not value.args or ast.unparse(value.func) not in WRAPPERS:
             return target, loader
@@ -332,20 +222,14 @@ def _loss(script: Script, forward: Body, loss: str, model: str, target: ast.expr
         for left, value in _pairs(s):
             text = re.sub(MOVES, "", ast.unparse(value))
             values[left] = re.sub(r"(?<![\w.])[A-Za-z_]\w*(?![\w(])", lambda m: values.get(m[0], m[0]), text)
-    is_plain = len(names) == 2 and all(isinstance(s, ast.Assign) and not _changes(s) for s in forward)
+    is_plain = len(names) == 2 and all(isinstance(s, ast.Assign) and not changes_a_part(s) for s in forward)
     usual = rf"([\w.]+)\({model}\({names[0]}\), {names[1]}\)" if is_plain else "()"
     if found := re.fullmatch(usual, values.get(loss, "-")):
         return found[1], ""
     whole = "inputs if targets is None else (inputs, targets)"
     given = "(inputs, targets)" if len(names) == 2 else "inputs" if names else whole
-    lines = [f"{ast.unparse(target).strip('()')} = {given}", *(_text(script, s) for s in forward), f"return {loss}"]
+    lines = [f"{ast.unparse(target).strip('()')} = {given}", *(text_of(script, s) for s in forward), f"return {loss}"]
     return "None", _def("call", f"{model}, inputs, targets", lines)
-
-
-def _changes(s: ast.stmt) -> bool:
-    """True for a statement that changes a part of an object."""
-    parts = (n for n in ast.walk(s) if isinstance(n, ast.Attribute | ast.Subscript))
-    return any(isinstance(n.ctx, ast.Store) for n in parts)
 
 
 def _pairs(s: ast.stmt) -> Iterator[tuple[str, ast.expr]]:
@@ -362,19 +246,19 @@ def _apart(before: Body, fixed: Body, made: Body, changed: str) -> tuple[Body, B
     """``fixed`` with those statements of ``made`` that do not need ``changed``; and the others."""
     tainted, inner = {changed}, Body()
     for s in made:
-        if s not in fixed and _loads(s) & tainted:
-            tainted |= _stores([s])
+        if s not in fixed and loads(s) & tainted:
+            tainted |= stores([s])
             inner.append(s)
     return [s for s in before if s in fixed or (s in made and s not in inner)], inner
 
 
 def _function(script: Script, name: str, body: Body, parameter: str, result: str) -> str:
     """A function of ``parameter`` that makes ``result`` as the script does."""
-    if result not in _stores(body):
+    if result not in stores(body):
         raise NotPlain(f"its {result} is not made of the {parameter} alone")
     lines, options = list[str](), ""
     for s in body:
-        text = _text(script, s)
+        text = text_of(script, s)
         is_made = isinstance(s, ast.Assign) and re.match(rf"{result} = {OPTIMIZER_CLASS}\(", ast.unparse(s))
         if is_made and name == "make_optimizer":  # an optimizer's class takes its options by name
             options = ", **options"

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from loopmark.bench.cli.script import NotPlain, Script, task_of
+from loopmark.bench.cli.script import task_of
+from loopmark.bench.cli.statements import NotPlain, Script
 
 PLAIN = """
 import torch
