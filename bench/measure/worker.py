@@ -14,7 +14,7 @@ from collections.abc import Callable, Sized
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -31,8 +31,6 @@ from loopmark.bench.measure.machine import describe_environment
 from loopmark.bench.measure.memory_profile import follow
 from loopmark.bench.measure.nvml import monitor_of
 from loopmark.bench.measure.profiler import Traced, name_compiled_kernels, profile_steps
-from loopmark.bench.measure.proof.comparison import Proven
-from loopmark.bench.measure.proof.prove import prove
 from loopmark.bench.measure.properties.examination import Checked, Examination
 from loopmark.bench.measure.slowdown import slowed
 from loopmark.bench.measure.training.session import Begun, Segment, TrainingSession, scaling_of
@@ -53,6 +51,9 @@ from loopmark.loops.user_code import BadSpec, defined_at
 GRACE_SECONDS = 30
 CACHES = {"TORCHINDUCTOR_CACHE_DIR": "", "TRITON_CACHE_DIR": "triton"}
 """Environment variables of each launch, and the folder within its compile cache that each points to."""
+
+if TYPE_CHECKING:
+    from loopmark.bench.measure.proof.comparison import Proven
 
 
 class Worker:
@@ -211,8 +212,10 @@ class Worker:
         found = examine(self._task, self._clock, self._cycle)
         return () if found is None else (found,)
 
-    def prove(self, *, steps: int) -> Proven:
+    def prove(self, *, steps: int) -> "Proven":
         """Compare ``steps`` steps with the baseline's, on a new task. It needs no ``set_up``."""
+        from loopmark.bench.measure.proof.prove import prove  # here, since an older revision's loops lack what it uses
+
         loop, task = self._make_task()
         base, seed = find_loop(self._assignment.baseline), self._assignment.seed
         return prove(task, loop, steps, seed, base=base, make_task=lambda: self._make_task()[1])
