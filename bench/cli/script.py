@@ -48,22 +48,12 @@ def task_of(script: Script, name: str) -> tuple[str, list[str]]:
     Raises NotPlain.
     """
     tree = script.tree
-    backward = next((c for c in calls_in(tree) if method_of(c) == "backward"), None)
-    loops = [n for n in ast.walk(tree) if isinstance(n, ast.For | ast.While) and backward and backward in ast.walk(n)]
-    over_batches = [n for n in loops if isinstance(n, ast.For) and not ast.unparse(n.iter).startswith("range(")]
-    if not backward or not loops:
-        raise NotPlain("it has no loop with a call of backward")
-    loop = (over_batches or loops)[-1]
-    if any(loop in ast.walk(n) for n in ast.walk(tree) if isinstance(n, ast.AsyncFunctionDef)):
-        raise NotPlain("its training is asynchronous")
+    backward, loop = _loop_of(tree)
     imports = [s for s in tree.body if isinstance(s, ast.Import | ast.ImportFrom)]
     theirs = tree.body if name.isidentifier() and _is_importable(tree) else imports
     before = [s for s in run_before(tree, loop) if s not in theirs and not _is_aside(s, stores(imports))]
     steps = [one for s in run_within(loop.body, backward) for one in (s.body if _casts(s) else [s])]
-    if isinstance(loop, ast.For) and over_batches:
-        target, loader = _unwrapped(loop.target, loop.iter, before)
-    else:
-        target, loader = _fetched(steps)
+    target, loader = _unwrapped(loop.target, loop.iter, before) if _is_over_batches(loop) else _fetched(steps)
 
     stepped = [c.args[0] if c.args else c.func for c in calls_in(loop) if method_of(c) == "step"]
     stepping = loads(*stepped) & stores(before)
@@ -92,20 +82,15 @@ def task_of(script: Script, name: str) -> tuple[str, list[str]]:
         arguments.append("make_scheduler=make_scheduler")
     # A script that trains when it is imported is copied: its functions and classes, with what they need, come first.
     copied = needed(before, stores(s for s in fixed if isinstance(s, ast.FunctionDef | ast.ClassDef)))
-    lines = [text_of(script, s) for s in fixed if s not in copied and not stores([s]) <= GIVEN]
-    size = next((found[2] for line in lines if (found := re.search(BATCH_SIZE, line))), "batch_size")
-    size = size if size.isdigit() else script.number(size.rpartition(".")[2]) or script.number("batch_size")
-    lines = [re.sub(BATCH_SIZE, r"\1batch_size", re.sub(r"\b\w+\.batch_size\b", "batch_size", line)) for line in lines]
+    lines, size = _with_batch_size(script, [s for s in fixed if s not in copied])
     if re.search(r"argv|parse_args|ArgumentParser", script.source):
         lines.insert(0, f"sys.argv[1:] = []  # each option of {name}.py has its default")
-    lines = [
-        *lines,
-        "",
-        *functions,
-        "# Loopmark moves the model and the batches, and steps the schedule after each update.",
-        f"return Task({', '.join(arguments)})",
-    ]
-    used = loads(*copied, ast.parse("\n".join(["def f():", indent("\n".join(lines), "    ")])))
+    lines += ["", *functions, "# Loopmark moves the model and the batches, and steps the schedule after each update."]
+    body = indent("\n".join([*lines, f"return Task({', '.join(arguments)})"]), "    ")
+    try:
+        used = loads(*copied, ast.parse(f"def make_task():\n{body}"))
+    except SyntaxError:
+        raise NotPlain("its lines cannot be put together") from None
     imports = [s for s in imports if stores([s]) & used]
     own = sorted(stores(s for s in theirs if s not in imports and not isinstance(s, ast.If | ast.Expr)) & used)
     text = TASK.format(
@@ -113,14 +98,35 @@ def task_of(script: Script, name: str) -> tuple[str, list[str]]:
         without=listed(["loop", *left_out]),
         imports="\n".join(["import sys"] * ("sys" in used) + [text_of(script, s) for s in imports]),
         own=f"from {name} import {', '.join(own)}\n" if own else "".join(_apart_text(script, s) for s in copied),
-        batch_size=size if size.isdigit() else 64,
-        body=indent("\n".join(lines), "    "),
+        batch_size=size,
+        body=body,
     )
-    try:
-        ast.parse(text)
-    except SyntaxError:
-        raise NotPlain("its lines cannot be put together") from None
     return text, left_out
+
+
+def _loop_of(tree: ast.Module) -> tuple[ast.Call, ast.For | ast.While]:
+    """The first call of ``backward``, and the loop over batches around it. Raises NotPlain."""
+    backward = next((c for c in calls_in(tree) if method_of(c) == "backward"), None)
+    loops = [n for n in ast.walk(tree) if isinstance(n, ast.For | ast.While) and backward and backward in ast.walk(n)]
+    if not backward or not loops:
+        raise NotPlain("it has no loop with a call of backward")
+    loop = ([n for n in loops if _is_over_batches(n)] or loops)[-1]
+    if any(loop in ast.walk(n) for n in ast.walk(tree) if isinstance(n, ast.AsyncFunctionDef)):
+        raise NotPlain("its training is asynchronous")
+    return backward, loop
+
+
+def _is_over_batches(loop: ast.For | ast.While) -> TypeGuard[ast.For]:
+    return isinstance(loop, ast.For) and not ast.unparse(loop.iter).startswith("range(")
+
+
+def _with_batch_size(script: Script, body: Body) -> tuple[list[str], str]:
+    """The lines of ``body`` with the batch size of ``make_task``, and its default: the script's own, else 64."""
+    lines = [text_of(script, s) for s in body if not stores([s]) <= GIVEN]
+    size = next((found[2] for line in lines if (found := re.search(BATCH_SIZE, line))), "batch_size")
+    size = size if size.isdigit() else script.number(size.rpartition(".")[2]) or script.number("batch_size")
+    lines = [re.sub(BATCH_SIZE, r"\1batch_size", re.sub(r"\b\w+\.batch_size\b", "batch_size", line)) for line in lines]
+    return lines, size if size.isdigit() else "64"
 
 
 def listed(names: list[str]) -> str:
@@ -206,7 +212,7 @@ def _unwrapped(target: ast.expr, loader: ast.expr, before: Body) -> tuple[ast.ex
 
 
 def _fetched(steps: Body) -> tuple[ast.expr, ast.expr]:
-    """The names of a batch that a function gives, and an iterator over such batches. Its statement leaves ``steps``."""
+    """The names of a batch, and an iterator over those that a function gives. Its call is removed from ``steps``."""
     for s in steps:
         if isinstance(s, ast.Assign) and isinstance(s.value, ast.Call) and "batch" in ast.unparse(s.value.func):
             steps.remove(s)
