@@ -233,7 +233,8 @@ def named(name: str, root: Path, files: Collection[str] = (RUN_FILE,)) -> Path:
     if number:
         before = int(number[1] or 0)
         if before >= len(folders):
-            raise BadInput(f"{root} holds {len(folders)} runs; there is no {name}: see loopmark runs")
+            held = f"{len(folders)} run{'' if len(folders) == 1 else 's'}"
+            raise BadInput(f"{root} holds {held}; there is no {name}: see loopmark runs")
         return folders[before]
     begun = [
         folder for folder in folders if name in (folder.name[: len(name)], str(folder.relative_to(root))[: len(name)])
