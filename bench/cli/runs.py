@@ -319,7 +319,7 @@ def _observe(selection: Selection, folder: Path) -> ObservedRun:
         observed.cases = run.cases
         blocks, no_longer_training = read_table(folder, "blocks", run), lost_at_step(read_table(folder, "losses", run))
         rounds = round_logs(blocks[counted_blocks(blocks)])
-        observed.is_empty = not any(run.cases[i].status == "ok" for i in rounds)
+        observed.is_empty = not any(case.status == "ok" and i in rounds for i, case in enumerate(run.cases))
         for workload in filter(selection.has_workload, dict.fromkeys(case.workload for case in run.cases)):
             places = measured(run, workload)
             if not places or places[0] in no_longer_training:
