@@ -16,7 +16,7 @@ from loopmark.bench.records.run import labelled
 from loopmark.bench.records.trace import KERNELS_FILE, OUTSIDE, TRACE_FILE, Cost, PhaseCosts, Profile, Trace
 from loopmark.bench.report import cells, show
 from loopmark.bench.report.plot_files import Figures, draw_plots
-from loopmark.bench.report.table import GAP, Column, Table, as_wide_as, csv_of, cut, picked, print_lines
+from loopmark.bench.report.table import GAP, Column, Table, as_wide_as, csv_of, picked, print_lines
 from loopmark.bench.report.text import ELLIPSIS, elide, plain
 
 DEAREST = 10
@@ -99,12 +99,12 @@ def _trace_tables(profile: Profile, width: int) -> Iterator[Text]:
     table = Table([name, *COST_COLUMNS], every).in_terminal()
     for phase, rows in tables:
         yield Text()
-        yield cut(Text(elide(phase.phase, NAME_WIDTH), "bold") + Text(GAP + _phase_heading(phase, profile)), width)
+        yield Text(elide(phase.phase, NAME_WIDTH), "bold") + Text(GAP + _phase_heading(phase, profile))
         if not rows:
-            yield cut(Text(f"{INDENT}no {profile.counted[:-1]}", "dim"), width)
+            yield Text(f"{INDENT}no {profile.counted[:-1]}", "dim")
             continue
-        yield from (cut(Text(INDENT, "dim") + line, width) for line in table.headings())
-        yield from (cut(Text(INDENT) + table.line(None, row), width) for row in rows)
+        yield from (Text(INDENT, "dim") + line for line in table.headings())
+        yield from (Text(INDENT) + table.line(None, row) for row in rows)
 
 
 def _fit(name: str, width: int) -> str:
