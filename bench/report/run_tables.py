@@ -134,9 +134,6 @@ def _phase_cell(phase: str, row: Row) -> Cell:
     return figure(f"{show.percent(roof.share)} ({roof.limited_by})", roof.share)
 
 
-TRAINING = ("quality", "training")  # the plots that belong to a section's training
-
-
 def page_context(
     summary: Summary, samples: Samples, plots: Sequence[Plot], ceilings: Ceilings | None = None
 ) -> dict[str, Any]:
@@ -166,7 +163,6 @@ def _section(workload: WorkloadSummary, summary: Summary, samples: Samples, plot
     seen = seen_by_case(cases, blocks)
     spells = slow_together(blocks) if summary.run.imported_from is None else ""
     trained = {one.workload: one for one in (summary.trained.workloads if summary.trained else ())}
-    own_plots = [plot for plot in plots if plot.workload == workload.workload]
     titled = [("Phases, on the device's clock", device), ("Phases, as the host enqueues them", host)]
     said = cells.noise(workload), cells.lap_cost(workload), cells.attention(workload)
     noise, lap_cost, attention = map(_sentence, said)
@@ -175,8 +171,7 @@ def _section(workload: WorkloadSummary, summary: Summary, samples: Samples, plot
         "table": main_table(workload),
         "figures": " ".join(filter(None, [noise, _batch(workload), lap_cost, attention])),
         "notes": [f"{row.case.label} {text}" for row in workload.rows if (text := _note(row))],
-        "plots": [plot for plot in own_plots if plot.stem not in TRAINING],
-        "training_plots": [plot for plot in own_plots if plot.stem in TRAINING],
+        "plots": [plot for plot in plots if plot.workload == workload.workload],
         "training": section(trained.get(workload.workload), summary.trained, starts_of(summary)),
         "phases": [(title if device else "Phases", table) for title, table in titled if table],
         "bounds": bound_table(workload),
