@@ -16,7 +16,7 @@ from loopmark.bench.records.run import labelled
 from loopmark.bench.records.trace import KERNELS_FILE, OUTSIDE, TRACE_FILE, Cost, PhaseCosts, Profile, Trace
 from loopmark.bench.report import cells, show
 from loopmark.bench.report.plot_files import Figures, draw_plots
-from loopmark.bench.report.table import GAP, Column, Table, TextTable, as_wide_as, csv_of, cut, picked, print_lines
+from loopmark.bench.report.table import GAP, Column, Table, TextTable, as_wide_as, csv_of, picked, print_lines
 from loopmark.bench.report.text import ELLIPSIS, elide, plain
 
 DEAREST, DEAREST_OF_ALL = 10, 5  # rows of a phase, and of the whole step
@@ -53,7 +53,7 @@ def print_trace(trace: Trace, folder: Path | None, console: Console | None = Non
     said = (trace_conclusion(trace), *trace_notes(trace.profile), *where)
     print_lines([*_trace_tables(trace.profile, console.width), Text(), *map(Text, said)], console)
     top = costliest(trace.profile)[:DEAREST_OF_ALL]
-    table = _indented(_cost_table(top, (OF_PHASE, *COST_COLUMNS[1:]), console.width), top, console.width)
+    table = _indented(_cost_table(top, (OF_PHASE, *COST_COLUMNS[1:]), console.width), top)
     title = Text("\nthe most costly of all phases", "bold")
     print_lines([title, *table, Text(f"\n{trace_takeaway(trace, trace.profile)}", "bold")], console)
 
@@ -123,11 +123,11 @@ def _trace_tables(profile: Profile, width: int) -> Iterator[Text]:
     table = _cost_table([row for _, rows in tables for row in rows], COST_COLUMNS, width)
     for phase, rows in tables:
         yield Text()
-        yield cut(Text(elide(phase.phase, NAME_WIDTH), "bold") + Text(GAP + _phase_heading(phase, profile)), width)
+        yield Text(elide(phase.phase, NAME_WIDTH), "bold") + Text(GAP + _phase_heading(phase, profile))
         if not rows:
-            yield cut(Text(f"{INDENT}no {profile.counted[:-1]}", "dim"), width)
+            yield Text(f"{INDENT}no {profile.counted[:-1]}", "dim")
             continue
-        yield from _indented(table, rows, width)
+        yield from _indented(table, rows)
 
 
 def _cost_table(rows: Sequence[CostRow], columns: Sequence[Column[CostRow]], width: int) -> TextTable[CostRow]:
@@ -139,9 +139,9 @@ def _cost_table(rows: Sequence[CostRow], columns: Sequence[Column[CostRow]], wid
     return Table([name, *columns], rows).in_terminal()
 
 
-def _indented(table: TextTable[CostRow], rows: Sequence[CostRow], width: int) -> Iterator[Text]:
-    yield from (cut(Text(INDENT, "dim") + line, width) for line in table.headings())
-    yield from (cut(Text(INDENT) + table.line(None, row), width) for row in rows)
+def _indented(table: TextTable[CostRow], rows: Sequence[CostRow]) -> Iterator[Text]:
+    yield from (Text(INDENT, "dim") + line for line in table.headings())
+    yield from (Text(INDENT) + table.line(None, row) for row in rows)
 
 
 def _fit(name: str, width: int) -> str:
