@@ -127,9 +127,9 @@ class Reader:
         return compared, self._warnings.lines()
 
     def history(self, place: Path) -> tuple[list[Observation], int, list[str]]:
-        """Every requested ratio in every run at and under ``place``, the number of readable runs, and the warnings.
+        """Every requested ratio in every run at and under ``place``, the number of these runs, and the warnings.
 
-        Raises BadInput like ``compare``.
+        A run in which nothing was measured is left out. Raises BadInput like ``compare``.
         """
         folders = self._folders([place])
         observed = over_cores(
@@ -141,6 +141,8 @@ class Reader:
                 self._warnings.add(f"left out: it is a copy of {kept[one.digest].folder}", one.folder)
             elif one.mistake is not None:  # not kept, since a copy of it may be whole
                 self._leave_out(one.folder, one.mistake)
+            elif one.is_empty:
+                self._warnings.add("left out: nothing was measured", one.folder)
             else:
                 self._warnings.include(one.warnings)
                 kept[one.digest] = one
@@ -305,6 +307,7 @@ class ObservedRun:
     cases: tuple[Case, ...] = ()
     observations: list[Observation] = field(default_factory=list)
     warnings: Warnings = field(default_factory=Warnings)
+    is_empty: bool = False  # True if nothing was measured
     mistake: BadInput | None = None  # the error if it cannot be read
 
 
@@ -316,6 +319,7 @@ def _observe(selection: Selection, folder: Path) -> ObservedRun:
         observed.cases = run.cases
         blocks, no_longer_training = read_table(folder, "blocks", run), lost_at_step(read_table(folder, "losses", run))
         rounds = round_logs(blocks[counted_blocks(blocks)])
+        observed.is_empty = not any(case.status == "ok" and i in rounds for i, case in enumerate(run.cases))
         for workload in filter(selection.has_workload, dict.fromkeys(case.workload for case in run.cases)):
             places = measured(run, workload)
             if not places or places[0] in no_longer_training:

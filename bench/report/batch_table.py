@@ -97,40 +97,42 @@ def memory(row: BatchRow) -> str:
 
 COLUMNS: tuple[Column[BatchRow], ...] = (
     Column("batch", size),
-    Column("a step", lambda row: show.seconds_plus_minus(row.step_seconds)),
+    Column("a step", lambda row: show.seconds_plus_minus(row.step_seconds), lost=2),
     Column("samples/s", lambda row: show.rate_range(row.samples_per_second)),
-    Column("peak memory", memory),
+    Column("peak memory", memory, lost=1),
 )
 
 
 def print_batches(findings: Sequence[BatchFinding], console: Console | None = None) -> None:
     """Print every case's sizes, as wide as the terminal; a file counts as ``FILE_WIDTH`` wide."""
     console = as_wide_as(console)
-    print_lines((line for finding in findings if finding.rows for line in _table(finding)), console)
+    print_lines((line for finding in findings if finding.rows for line in _table(finding, console.width)), console)
     styles = {"ok": "bold", "skipped": "yellow"}
     print_lines((Text(conclusion(one), styles.get(one.case.status, "red")) for one in findings), console)
 
 
-def _table(finding: BatchFinding) -> Iterator[Text]:
-    case = finding.case
-    table = Table(COLUMNS, finding.rows).in_terminal()
+def _table(finding: BatchFinding, width: int) -> Iterator[Text]:
+    """The sizes that fit, then the reasons why others do not."""
+    case, fitting = finding.case, [row for row in finding.rows if row.attempt.fits]
+    marks = Column[BatchRow]("", lambda row: _marks(row, finding), left=True)
+    table = Table([*COLUMNS, marks], fitting).in_terminal(width=width)
     title = Text(f"{elide(case.workload, NAME_WIDTH)}  {elide(case.loop, NAME_WIDTH)}", "bold")
     kind = f"{GAP}peak memory: {elide(case.memory_kind, NAME_WIDTH)}" if case.memory_kind else ""
     yield title.append(kind, "not bold dim")
-    yield from table.headings()
-    for row in finding.rows:
-        note = _note(row, finding)
-        line = table.line(None, row).append(f"{GAP}{note}" if note else "")
-        line.stylize("green" if row in finding.equals else "dim" if not row.attempt.fits else "")
+    if fitting:
+        yield from table.headings()
+    for row in fitting:
+        line = table.line(None, row)
+        line.stylize("green" if row in finding.equals else "")
         yield line
+    yield from (Text(f"{size(row)}: {why_not(row.attempt)}", "dim") for row in finding.rows if not row.attempt.fits)
+    yield from table.rest("batches.csv")
     if said := noise(finding):
         yield Text(said, "dim")
     yield Text()
 
 
-def _note(row: BatchRow, finding: BatchFinding) -> str:
-    if not row.attempt.fits:
-        return why_not(row.attempt)
+def _marks(row: BatchRow, finding: BatchFinding) -> str:
     largest = "largest that fits" if is_known(finding) else "largest tried"
     marks = [
         "best throughput" if row is finding.best else "as good" if row in finding.equals else "",

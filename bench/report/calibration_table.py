@@ -29,8 +29,8 @@ def print_calibration(summary: CalibrationSummary, console: Console | None = Non
         f"{show.percent(made.false_alarms)}"
     )
     console.print(Text(title, "bold"))
-    table = Table(_columns(summary.rows), summary.rows).in_terminal()
-    lines = [*table.headings(), *(table.line(None, row) for row in summary.rows)]
+    table = Table(_columns(summary.rows), summary.rows).in_terminal(width=console.width)
+    lines = [*table.headings(), *(table.line(None, row) for row in summary.rows), *table.rest("--json")]
     print_lines([*lines, *(Text(sentence, "dim") for sentence in sentences(summary))], console)
 
 
@@ -74,11 +74,13 @@ def calibration_as_json(summary: CalibrationSummary) -> str:
 
 def _columns(rows: Sequence[EffectRow]) -> list[Column[EffectRow]]:
     def within(limit: float) -> Column[EffectRow]:
-        return Column(f"within {limit:g} s", lambda row: _rate(row.within[limit]))
+        return Column(f"within {limit:g} s", lambda row: _rate(row.within[limit]), lost=1)
 
     def mean(threshold: float) -> Column[EffectRow]:
-        heading = f"mean:{100 * threshold:g}%"
-        return Column(heading, lambda row: _rate(row.solo_fails[threshold]) if row.solo_fails else show.ABSENT)
+        def cell(row: EffectRow) -> str:
+            return _rate(row.solo_fails[threshold]) if row.solo_fails else show.ABSENT
+
+        return Column(f"mean:{100 * threshold:g}%", cell, lost=2)
 
     return [
         Column("planted", lambda row: f"+{100 * row.effect:g} %" if row.effect else "nothing", left=True),

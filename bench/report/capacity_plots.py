@@ -91,7 +91,7 @@ def timeline(case: FootprintCase) -> Figure | None:
     moments = [step.before_bytes, *(bytes_ for stretch in step.stretches for bytes_ in stretch.moments)]
     size, unit = show.data_unit(max(moments))
     peaks = {one.phase: f"{style.fitted(one.phase, 1.1)}\npeak {show.data(one.peak_bytes)}" for one in step.phases}
-    entries = [style.mark(label, "s", colours[phase], alpha=0.35) for phase, label in peaks.items()]
+    entries = [style.mark(label, "s", colours[phase], alpha=0.6) for phase, label in peaks.items()]
     entries.append(Line2D([], [], color=style.GREY, linestyle=style.DASHES[1], label="before the step"))
     title = (
         f"{style.fitted(case.workload)}, {style.fitted(case.loop)}: memory within a step of {step.batch_size:,} samples"
@@ -100,7 +100,7 @@ def timeline(case: FootprintCase) -> Figure | None:
     axes = layout.line_axes(title, entries)
     ends = list(accumulate(len(stretch.moments) for stretch in step.stretches))
     for stretch, first, last in zip(step.stretches, [0, *ends], ends, strict=False):
-        axes.axvspan(first, last, color=colours[stretch.phase], alpha=0.22, linewidth=0)
+        axes.axvspan(first, last, color=colours[stretch.phase], alpha=0.6, linewidth=0)
     axes.step(range(len(moments)), [moment / size for moment in moments], where="post", color=style.BLACK, linewidth=1)
     axes.axhline(step.before_bytes / size, color=style.GREY, linestyle=style.DASHES[1], linewidth=0.9)
     axes.set(xlim=(0, len(moments) - 1), ylim=(0, max(moments) / size * HEADROOM))

@@ -15,12 +15,12 @@ from loopmark.bench.report import training_words as training
 from loopmark.bench.report.figures import HEADING_LENGTH, of_value, speedup_cell, verdict_style
 from loopmark.bench.report.plot_files import Plot
 from loopmark.bench.report.table import (
+    BULLET,
     NAME_WIDTH,
     Cell,
     Column,
     Table,
     as_wide_as,
-    cut,
     figure,
     measured,
     print_lines,
@@ -31,7 +31,6 @@ from loopmark.bench.report.text import elide, plain
 FILE_WIDTH = 150  # a comparison has more columns than a run
 LONGEST_FACT = 32
 MOST_FACTS = 24
-BULLET = "· "
 
 
 def print_comparison(found: SideBySide, console: Console | None = None) -> None:
@@ -69,7 +68,7 @@ def _differences(found: SideBySide, width: int) -> Iterator[Text]:
     yield Text("differences between them" if {*facts} - {words.RUN} else "their environments are the same", "dim")
 
     def column(at: int, name: str) -> Column[str]:
-        return Column(name, lambda fact: elide(shown[fact][at], LONGEST_FACT), left=True)
+        return Column(name, lambda fact: elide(shown[fact][at], LONGEST_FACT), left=True, lost=1)
 
     columns = [column(at, compared.name) for at, compared in enumerate(found.runs)]
     table = Table(columns, list(shown), silent=show.ABSENT).in_terminal(shown, width, head="")
@@ -100,7 +99,7 @@ def _workload(comparison: WorkloadComparison, console: Console, *, alone: bool) 
             yield from table.ending(loop, why, "dim", console)
             continue
         if not alone:
-            yield cut(Text(table.short(loop), "bold"), console.width)
+            yield Text(table.short(loop), "bold")
         for line in comparison.rows(loop):
             name = loop if alone else f"{BULLET}{line.compared.name}"
             if line.row.step_seconds is None:
@@ -114,9 +113,9 @@ def _workload(comparison: WorkloadComparison, console: Console, *, alone: bool) 
 
 
 SPEEDUP = Column[Line](
-    "speedup", lambda line: speedup_cell(line.row), left=True, style=lambda line: verdict_style(line.row)
+    "speedup", lambda line: speedup_cell(line.row), left=True, style=lambda line: verdict_style(line.row), lost=1
 )
-RATE: Column[Line] = measured("samples/s", lambda line: line.row.samples_per_second, show.rate_range)
+RATE: Column[Line] = measured("samples/s", lambda line: line.row.samples_per_second, show.rate_range, lost=4)
 
 
 def _other_rates(line: Line) -> str:
@@ -124,19 +123,19 @@ def _other_rates(line: Line) -> str:
     return ", ".join(f"{show.rate_range(rate)} {plain(unit)}" for unit, rate in rates.items()) or show.ABSENT
 
 
-OTHER_RATES = Column[Line]("other units/s", _other_rates)
+OTHER_RATES = Column[Line]("other units/s", _other_rates, lost=5)
 COSTS: tuple[Column[Line], ...] = (
-    Column("peak\nmemory", lambda line: figure(words.memory(line.row), line.row.peak_memory_bytes)),
-    measured("energy\na step", lambda line: line.row.joules_per_step, show.joules),
-    measured("of its\nceiling", lambda line: line.row.roofline and line.row.roofline.share, show.percent_range),
-    measured("MFU", lambda line: line.row.roofline and line.row.roofline.utilisation, of_value(show.percent)),
+    Column("peak\nmemory", lambda line: figure(words.memory(line.row), line.row.peak_memory_bytes), lost=3),
+    measured("energy\na step", lambda line: line.row.joules_per_step, show.joules, lost=6),
+    measured("of its\nceiling", lambda line: line.row.roofline and line.row.roofline.share, show.percent_range, lost=7),
+    measured("MFU", lambda line: line.row.roofline and line.row.roofline.utilisation, of_value(show.percent), lost=8),
 )
 TERMINAL: tuple[Column[Line], ...] = (
-    Column("a step", lambda line: show.seconds_plus_minus(line.row.step_seconds)),
+    Column("a step", lambda line: show.seconds_plus_minus(line.row.step_seconds), lost=1),
     SPEEDUP,
     RATE,
     OTHER_RATES,
-    Column("fwd/bwd/\nopt %", lambda line: cells.short_shares(line.row)),
+    Column("fwd/bwd/\nopt %", lambda line: cells.short_shares(line.row), lost=2),
     *COSTS,
 )
 WHERE: tuple[Column[Line], ...] = (

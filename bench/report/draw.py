@@ -120,7 +120,7 @@ def _figures(
         yield name, "phases", partial(plots.phases, workload)
         yield name, "speedup", partial(plots.speedup, workload)
         yield name, "breakeven", partial(plots.break_even, workload, styles)
-        yield name, "distribution", partial(plots.distribution, workload, cases, samples)
+        yield name, "distribution", partial(plots.distribution, workload, cases, samples, styles)
         yield name, "steps", partial(trajectories.step_times, workload, cases, samples, styles, in_turns=in_turns)
         yield name, "losses", partial(trajectories.losses, workload, cases, samples, styles)
         yield name, "roofline", partial(capacity_plots.rooflines, workload, ceilings, styles)

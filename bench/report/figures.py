@@ -24,13 +24,14 @@ HEADING_LENGTH = 20  # of a loop's name in a heading
 class Shown:
     """The display of a figure in one table."""
 
-    rank: int  # the order of the columns: a narrow terminal loses those of the highest rank first
+    rank: int  # the order of the columns
     heading: str  # with the baseline's name in place of ``{}``
     form: Callable[[Any], str] = str  # the figure as text
     cell: Callable[[Row], Cell | str] | None = None  # replaces ``form`` where the text needs more than the value
     where: Callable[[Row], bool] = lambda _: True  # the table has the column if any row meets this
     left: bool = False
     style: Callable[[Row], str] = lambda _: ""
+    lost: int = 0  # see ``Column``
 
     def column(self, of: Callable[[Row], Value], baseline: str) -> Column[Row]:
         """The column of a figure."""
@@ -39,7 +40,8 @@ class Shown:
             value = of(row)
             return figure(self.form(value), None if isinstance(value, str) else value)
 
-        return Column(self.heading.format(elide(baseline, HEADING_LENGTH)), self.cell or cell, self.left, self.style)
+        heading = self.heading.format(elide(baseline, HEADING_LENGTH))
+        return Column(heading, self.cell or cell, self.left, self.style, self.lost)
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def _rate_of(unit: str) -> Figure:
     name = elide(unit, UNIT_LENGTH).replace("{", "{{").replace("}", "}}")  # a heading is a format
     return Figure(
         f"{plain(unit)}_per_second", lambda row: row.units_per_second(unit),
-        terminal=Shown(4, f"{name}\n/s", of_value(show.rate)), main=Shown(5, f"{name}/s", show.rate_range),
+        terminal=Shown(4, f"{name}\n/s", of_value(show.rate), lost=7), main=Shown(5, f"{name}/s", show.rate_range),
         chart=Chart(2, f"{name} a second", "1/s", bigger_is_better=True),
     )  # fmt: skip
 
@@ -178,7 +180,7 @@ FIGURES: tuple[Figure, ...] = (
         "trains_as_baseline", lambda row: words.verdict(row.trained) if row.trained else None,
         terminal=Shown(
             3, "trains\nas {}", cell=lambda row: words.verdict(row.trained), left=True,
-            style=lambda row: "red" if row.departs else "",
+            style=lambda row: "red" if row.departs else "", lost=3,
         ),
         main=Shown(
             4, "trains as {}", cell=lambda row: Cell(words.verdict(row.trained), whole=True),
@@ -191,7 +193,7 @@ FIGURES: tuple[Figure, ...] = (
     ),
     Figure(
         "step_seconds", lambda row: row.step_seconds, kept="interval",
-        terminal=Shown(1, "a step", show.seconds_plus_minus), main=Shown(3, "step", show.seconds_range),
+        terminal=Shown(1, "a step", show.seconds_plus_minus, lost=1), main=Shown(3, "step", show.seconds_range),
         gauge=Gauge(1, "step", "seconds", "Seconds a training step takes", ends=True),
         chart=Chart(1, "step", "ms", 1e-3), measure=Measure("latency", 1e-9),
     ),
@@ -201,7 +203,7 @@ FIGURES: tuple[Figure, ...] = (
     ),
     Figure(
         "speedup", lambda row: row.speedup, kept="interval",
-        terminal=Shown(2, "speedup", cell=cells.speedup, left=True, style=verdict_style),
+        terminal=Shown(2, "speedup", cell=cells.speedup, left=True, style=verdict_style, lost=1),
         main=Shown(1, "speedup", cell=speedup_cell),
         gauge=Gauge(2, "speedup", "ratio", "The baseline's step over this loop's", ends=True),
         chart=Chart(3, "speedup over {}", "x", bigger_is_better=True), measure=Measure("speedup"),
@@ -209,11 +211,12 @@ FIGURES: tuple[Figure, ...] = (
     Figure("instrumentation", lambda row: row.instrumentation, kept="interval"),
     Figure(
         "break_even_steps", lambda row: row.break_even_steps, kept="interval",
-        terminal=Shown(8, "pays\nafter", of_value(show.count)), start=Shown(4, "pays after steps", show.count_range),
+        terminal=Shown(8, "pays\nafter", of_value(show.count), lost=4),
+        start=Shown(4, "pays after steps", show.count_range),
     ),
     Figure(
         "joules_per_step", lambda row: row.joules_per_step, kept="interval",
-        terminal=Shown(11, "energy\na step", show.joules),
+        terminal=Shown(11, "energy\na step", show.joules, lost=8),
         main=Shown(7, "energy a step", show.joules, where=lambda row: row.joules_per_step is not None),
         gauge=Gauge(7, "step", "joules", "Energy a training step takes"),
         chart=Chart(3, "energy a step", "J"), measure=Measure("joules-per-step"),
@@ -224,7 +227,7 @@ FIGURES: tuple[Figure, ...] = (
     ),
     Figure(
         "model_flops_utilisation", lambda row: row.roofline.utilisation if row.roofline else None, kept="interval",
-        terminal=Shown(10, "MFU", of_value(show.percent)),
+        terminal=Shown(10, "MFU", of_value(show.percent), lost=9),
     ),
     Figure(
         "step_limit_seconds", lambda row: row.roofline.step_limit_seconds if row.roofline else None, kept="interval"
@@ -232,37 +235,37 @@ FIGURES: tuple[Figure, ...] = (
     Figure("share_of_limit", lambda row: row.roofline.share if row.roofline else None, kept="interval"),
     Figure(
         "samples_per_second", lambda row: row.samples_per_second,
-        terminal=Shown(4, "samples\n/s", of_value(show.rate)), main=Shown(5, "samples/s", show.rate_range),
+        terminal=Shown(4, "samples\n/s", of_value(show.rate), lost=7), main=Shown(5, "samples/s", show.rate_range),
         gauge=Gauge(4, "samples_per_second", None, "Training samples a second"),
         chart=Chart(2, "samples a second", "1/s", bigger_is_better=True),
     ),
-    Figure("phase_shares", kept="no", terminal=Shown(5, "fwd/bwd/\nopt %", cell=cells.short_shares)),
+    Figure("phase_shares", kept="no", terminal=Shown(5, "fwd/bwd/\nopt %", cell=cells.short_shares, lost=2)),
     Figure(
         "peak_memory_bytes", lambda row: row.peak_memory_bytes,
-        terminal=Shown(6, "peak\nmemory", show.data), main=Shown(6, "peak memory", show.data),
+        terminal=Shown(6, "peak\nmemory", show.data, lost=6), main=Shown(6, "peak memory", show.data),
         gauge=Gauge(5, "peak_memory", "bytes", "Peak memory of a launch"),
         chart=Chart(2, "peak memory", "MiB", 2.0**20), measure=Measure("peak-memory"),
     ),
     Figure("memory_kind", lambda row: row.case.memory_kind),
     Figure(
         "first_step_seconds", lambda row: row.first_step_seconds,
-        terminal=Shown(7, "first\nstep", show.seconds), start=Shown(1, "first step after", show.seconds),
+        terminal=Shown(7, "first\nstep", show.seconds, lost=5), start=Shown(1, "first step after", show.seconds),
         gauge=Gauge(6, "first_step", "seconds", "Seconds from the start to the first step's end"),
     ),
     Figure(
         "compile_seconds", lambda row: row.compile_seconds,
-        terminal=Shown(9, "compile", cell=cells.compile_time),
+        terminal=Shown(9, "compile", cell=cells.compile_time, lost=8),
         start=Shown(2, "compile", cell=lambda row: figure(cells.compile_time(row), row.compile_seconds)),
     ),
     Figure(
         "graphs_per_step", _compiled("graphs_per_step"),
-        terminal=Shown(9, "graphs\na step", cells.graphs), start=Shown(2, "graphs a step", cells.graphs),
+        terminal=Shown(9, "graphs\na step", cells.graphs, lost=9), start=Shown(2, "graphs a step", cells.graphs),
     ),
     Figure("graphs_compiled", _compiled("compiled"), start=Shown(2, "graphs compiled", show.count)),
     Figure("graphs_compiled_late", _compiled("late")),
     Figure(
         "graphs_compiled_again", _compiled("again"),
-        terminal=Shown(9, "compiled\nagain", show.count), start=Shown(2, "compiled again", show.count),
+        terminal=Shown(9, "compiled\nagain", show.count, lost=9), start=Shown(2, "compiled again", show.count),
     ),
     Figure("compile_again_seconds", _compiled("again_seconds"), start=Shown(2, "again in", show.seconds)),
     Figure("compile_share", _compiled("share"), start=Shown(2, "share of its time", show.percent)),

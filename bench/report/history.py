@@ -81,7 +81,7 @@ FILE_WIDTH = 110
 INDENT = "    "
 COLUMNS: tuple[Column[Series], ...] = (
     Column("runs", lambda one: str(len(one.points))),
-    Column("first", lambda one: show.ratio_range(one.points[0].speedup), left=True),
+    Column("first", lambda one: show.ratio_range(one.points[0].speedup), left=True, lost=1),
     Column("latest", lambda one: show.ratio_range(one.points[-1].speedup), left=True),
     Column("changes", changes, left=True),
 )
@@ -95,20 +95,20 @@ def print_history(series: tuple[Series, ...], console: Console | None = None) ->
     for number, (subject, alike) in enumerate(by_subject(series).items()):
         if number:
             console.print()
-        print_lines(_subject(subject, alike), console)
+        print_lines(_subject(subject, alike, console.width), console)
 
 
-def _subject(subject: SeriesSubject, alike: tuple[Series, ...]) -> Iterator[Text]:
+def _subject(subject: SeriesSubject, alike: tuple[Series, ...], width: int) -> Iterator[Text]:
     head = Text(elide(subject.workload, NAME_WIDTH), "bold")
     yield head.append(f"{GAP}{where(subject)}; {span(alike)}; speedups over {short(subject.baseline)}", "not bold dim")
-    # No width: the changes are the purpose of the table, so they are never cut off.
-    table = Table(COLUMNS, alike).in_terminal(one.loop for one in alike)
+    table = Table(COLUMNS, alike).in_terminal((one.loop for one in alike), width)
     yield from table.headings()
     for one in alike:
         yield table.line(one.loop, one)
         for change in one.changes:
             yield Text(INDENT + happened(change), "green" if change.is_improvement else "red")
             yield Text(f"{INDENT}{INDENT}{came_with(change)}", "dim")
+    yield from table.rest("history.csv")
     yield from (Text(suspected(found), "yellow") for found in suspicions(alike))
 
 

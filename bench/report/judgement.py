@@ -13,13 +13,12 @@ from rich.text import Text
 from loopmark.bench.judge.finding import Finding, Judgement
 from loopmark.bench.judge.settings import STEP
 from loopmark.bench.report import show
-from loopmark.bench.report.table import NAME_WIDTH, Cell, Column, Table, as_wide_as, cut, figure, print_lines, strict
+from loopmark.bench.report.table import BULLET, Cell, Column, Table, as_wide_as, figure, print_lines, strict
 from loopmark.bench.report.text import ELLIPSIS, elide, markdown, plain
 
 NAME_LENGTH, SENTENCE_LENGTH = 60, 500
 MOST_NAMED = 3
 FILE_WIDTH = 110
-METRIC_WIDTH = 16
 STYLES = {"faster": "green", "slower": "red", "broken": "red", "inconclusive": "yellow"}
 OUTCOME_STYLES = {"no regression": "bold green", "regression": "bold red"}
 
@@ -107,19 +106,22 @@ def print_judgement(judgement: Judgement, console: Console | None = None) -> Non
 
 
 def _lines(judgement: Judgement, width: int) -> Iterator[Text]:
-    """The table, none of its lines wider than ``width``."""
+    """The sides, and the table of the findings on each loop."""
     for side, text in (("base", judgement.base), ("head", judgement.head)):
-        yield cut(Text(f"{side}  {elide(text, SENTENCE_LENGTH)}", "dim"), width)
+        yield Text(f"{side}  {elide(text, SENTENCE_LENGTH)}", "dim")
     yield Text()
     findings = [finding for finding in judgement.findings if _is_shown(finding)]
-    table = Table(COLUMNS, findings).in_terminal((finding.loop for finding in findings), width)
-    for workload, of_workload in groupby(findings, key=lambda finding: finding.workload):
-        yield cut(Text(elide(workload, NAME_WIDTH), "bold"), width)
+    table = Table(COLUMNS, findings).in_terminal(map(_name, findings), width, head="")
+    if findings:
         yield from table.headings()
-        for loop, of_loop in groupby(of_workload, key=lambda finding: finding.loop):
-            for number, finding in enumerate(of_loop):
-                yield table.line(None if number else loop, finding)
-        yield Text()
+    for where, of_loop in groupby(findings, key=place):
+        yield Text(where, "bold")
+        yield from (table.line(_name(finding), finding) for finding in of_loop)
+    yield Text()
+
+
+def _name(finding: Finding) -> str:
+    return f"{BULLET}{finding.metric}"
 
 
 def _style(finding: Finding) -> str:
@@ -127,12 +129,11 @@ def _style(finding: Finding) -> str:
 
 
 COLUMNS: tuple[Column[Finding], ...] = (
-    Column("metric", lambda finding: elide(finding.metric, METRIC_WIDTH), left=True, style=_style),
     Column("verdict", word, left=True, style=lambda one: _style(one) or STYLES.get(word(one), "")),
     Column("change", change, left=True, style=_style),
-    Column("allowed", allowed, style=_style),
     Column("base", lambda finding: amount(finding, finding.base), style=_style),
     Column("head", lambda finding: amount(finding, finding.head), style=_style),
+    Column("allowed", allowed, style=_style, lost=1),
 )
 
 

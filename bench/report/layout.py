@@ -79,11 +79,18 @@ def phase_bars(
     widths = pd.DataFrame([phases for _, phases in bars], [y for y, _ in bars], list(colours), dtype=float).fillna(0.0)
     lefts, shares = widths.cumsum(axis=1) - widths, widths.div(widths.sum(axis=1), axis=0)
     for phase, colour in colours.items():  # all bars at once: hundreds of single calls take twice as long
-        ink = style.LIGHT_INK if colour in style.DARK_GROUNDS else style.DARK_INK
         own, left, share = widths[phase], lefts[phase], shares[phase]
-        axes.barh(widths.index, own, thick, left, color=colour, edgecolor="white", linewidth=0.6)
+        axes.barh(widths.index, own, thick, left, color=colour, edgecolor=style.MUTED, linewidth=0.4)
         for y in own.index[own > least]:
-            axes.text(left[y] + own[y] / 2, y, text(share[y]), color=ink, size=style.SMALL, ha="center", va="center")
+            axes.text(
+                left[y] + own[y] / 2,
+                y,
+                text(share[y]),
+                color=style.DARK_INK,
+                size=style.SMALL,
+                ha="center",
+                va="center",
+            )
 
 
 def banded_line(axes: Axes, bands: pd.DataFrame, look: style.LineStyle) -> None:

@@ -16,19 +16,29 @@ from markupsafe import Markup, escape
 from loopmark.bench.records.files import replace_file
 from loopmark.bench.report.plot_files import PLOTS, Plot
 from loopmark.bench.report.table import Table
-from loopmark.bench.report.text import code_block, elide, markdown, plain
+from loopmark.bench.report.text import code_block, elide, markdown, plain, slugs
 
 MOST_BYTES = 4_900_000  # the size limit of a page
 LONGEST_TEXT = 100_000
+SPREADSHEETS = ("summary.csv", "training.csv", "compare.csv", "before_after.csv")
+"""The files that a page links to where they lie beside it."""
 COLOURS = {
     "#000000": "ink", "#ffffff": "paper", "#555555": "muted", "#8a8a8a": "grey", "#c4c4c4": "rule",
-    "#d9d9d9": "band", "#e4e4e4": "grid",
+    "#d9d9d9": "band", "#e4e4e4": "grid", "#003f5c": "faster", "#6b2e00": "slower",
 }  # fmt: skip
-"""The plot colours that become colours of the page, light or dark; all others keep their meaning."""
+"""The plot colours that become colours of the page, light or dark; all others stay."""
 
 
 def write_pages(folder: Path, stem: str, template: str, context: Mapping[str, Any], plots: Sequence[Plot]) -> None:
-    """Write the pages made by ``template`` from ``context`` into ``folder``, as Markdown and as HTML."""
+    """Write the pages made by ``template`` from ``context`` into ``folder``, as Markdown and as HTML.
+
+    Args:
+        context: with a dict of each workload, whose ``name`` gives its ``id`` on the page.
+    """
+    ids = slugs(workload["name"] for workload in context["workloads"])
+    workloads = [{**workload, "id": ids[workload["name"]]} for workload in context["workloads"]]
+    tables = [name for name in SPREADSHEETS if (folder / name).exists()]
+    context = {**context, "workloads": workloads, "spreadsheets": tables}
     replace_file(folder / f"{stem}.md", markdown_page(template, context))
     replace_file(folder / f"{stem}.html", html_page(template, context, plots))
 
@@ -77,7 +87,7 @@ def _html_templates() -> Environment:
     made.filters |= {
         "text": lambda text, length=LONGEST_TEXT: elide(text, length),
         "embedded": embedded,
-        "sections": lambda content: [map(Markup, found) for found in re.findall('<h2 id="(.+?)">(.*?)</h2>', content)],
+        "sections": sections,
         # Loopmark's own sentence, with text between backticks as code.
         "spans": _marked_up("`([^`]+)`", r"<code>\1</code>"),
         # A name that may break between its parts, so that a browser does not break it within a word.
@@ -108,6 +118,16 @@ def embedded(plot: Plot) -> Markup:
     opening = f'<svg class="plot" role="img" aria-labelledby="{key}-title"'
     svg = re.sub(r"<svg\b([^>]*)>", lambda found: f"{opening}{found[1]}>{title}", svg, count=1)
     return Markup(svg)
+
+
+def sections(content: str) -> list[tuple[Markup, Markup, list[Any]]]:
+    """The id and title of each section of a page, and the same of its folds."""
+    found: list[tuple[Markup, Markup, list[Any]]] = []
+    for identity, title, level in re.findall(
+        r'<(?:h2|details) id="([^"]+)".*?>(?:\s*<summary><h\d>)?(.*?)</h(\d)>', content
+    ):
+        (found if level == "2" else found[-1][2]).append((Markup(identity), Markup(title), []))
+    return found
 
 
 def _sound(value: Any) -> Any:

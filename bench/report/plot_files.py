@@ -18,22 +18,37 @@ from loopmark.bench.report import training_words as words
 from loopmark.bench.report.text import short, slugs
 
 PLOTS = {
-    "phases": "Seconds a step in each phase, stacked, for every loop",
-    "speedup": "Speedup of every loop with its interval",
-    "breakeven": "Time since the start over the baseline's, as steps go by",
-    "distribution": "Distribution of every loop's step times, with the median of each launch",
-    "steps": "Step time of every loop over the rounds of the run",
-    "losses": "Loss of every loop over its steps",
-    "roofline": "Operations a second over operations a byte in each phase, below the roofline that was measured",
-    "quality": "Quality on held-out data as time goes by, for every loop",
-    "training": "Loss of every loop as it trained to its target",
-    "batches": "Samples a second of every loop over its batch size",
-    "machines": "Samples a second of every loop, side by side",
-    "speedups": "Speedups of every loop side by side, as a heat map",
-    "shares": "Share of a step in each phase, for every loop side by side",
-    "history": "Speedup of every loop, run by run",
-    "memory": "Bytes in use from moment to moment within a step",
-}  # what each plot shows, by the stem of its file's name, in the order of the page
+    "phases": ("Seconds a step in each phase, stacked, for every loop", ""),
+    "speedup": ("Speedup of every loop with its interval", "Right of 1x is faster."),
+    "breakeven": (
+        "Time since the start over the baseline's, as steps go by",
+        "A loop has made up for its start where its line crosses 1x.",
+    ),
+    "distribution": (
+        "Distribution of every loop's step times, with the median of each launch",
+        "Separate humps are launches that differ as a whole.",
+    ),
+    "steps": (
+        "Step time of every loop over the rounds of the run",
+        "All lines rise together if the machine is slower.",
+    ),
+    "losses": ("Loss of every loop over its steps", "A band holds the losses of all launches."),
+    "roofline": (
+        "Operations a second over operations a byte in each phase, below the roofline that was measured",
+        "The nearer to its line, the less a faster kernel can gain.",
+    ),
+    "quality": (
+        "Quality on held-out data as time goes by, for every loop",
+        "A marker is where the target was reached.",
+    ),
+    "training": ("Loss of every loop as it trained to its target", "A band holds the losses of all seeds."),
+    "batches": ("Samples a second of every loop over its batch size", ""),
+    "machines": ("Samples a second of every loop, side by side", ""),
+    "speedups": ("Speedups of every loop side by side, as a heat map", ""),
+    "shares": ("Share of a step in each phase, for every loop side by side", ""),
+    "history": ("Speedup of every loop, run by run", ""),
+    "memory": ("Bytes in use from moment to moment within a step", ""),
+}  # the content of each plot, and how to read it, by the stem of its file's name, in order of importance
 
 
 @dataclass(frozen=True)
@@ -45,6 +60,7 @@ class Plot:
     stem: str
     text: str  # a description, for readers who cannot see it
     svg: str = ""  # the drawing itself
+    caption: str = ""  # what its title does not say: its key figures, and how to read it
 
 
 Figures = Iterable[tuple[str, str, Callable[[], Any]]]  # workload, stem, and a function that returns the figure or None
@@ -77,8 +93,10 @@ def draw_plots(folder: Path, figures: Figures, told: Mapping[tuple[str, str], st
         replace_file(png, style.save(figure, "png"))
         drawing = style.save(figure, "svg")
         replace_file(svg, drawing)
-        text = ": ".join(filter(None, (f"{PLOTS[stem]}, on {workload}", (told or {}).get((stem, workload)))))
-        return Plot(workload, svg.name, stem, text, drawing.decode())
+        (content, reading), figures = PLOTS[stem], (told or {}).get((stem, workload), "")
+        text = ": ".join(filter(None, (f"{content}, on {workload}", figures)))
+        caption = ". ".join(filter(None, (figures, reading)))
+        return Plot(workload, svg.name, stem, text, drawing.decode(), caption)
 
     with style.styled():
         return [plot for plot in over_cores(lambda figure: draw(*figure), figures) if plot is not None]

@@ -27,7 +27,6 @@ from loopmark.bench.report.table import (
     Column,
     Table,
     as_wide_as,
-    cut,
     figure,
     measured,
     print_lines,
@@ -42,8 +41,7 @@ MOST_WARNINGS = 6  # in the terminal; the pages have all
 def print_summary(summary: Summary, console: Console | None = None) -> None:
     """Print the run's table, warnings and cards, as wide as the terminal; a file counts as ``FILE_WIDTH`` wide."""
     console = as_wide_as(console)
-    for line in _lines(summary, console):
-        console.print(line)
+    print_lines(_lines(summary, console), console)
     console.print()
     if summary.trained is not None and any(one.target is not None for one in summary.trained.workloads):
         print_lines(training_lines(summary.trained, starts_of(summary), console), console)
@@ -57,24 +55,19 @@ def print_summary(summary: Summary, console: Console | None = None) -> None:
 
 
 def _lines(summary: Summary, console: Console) -> Iterator[Text]:
-    """The lines of the table, none wider than the console; none of the text is markup."""
-    width = console.width
+    """The lines of the table; none of the text is markup."""
     rows = tuple(row for row in summary.rows if row.step_seconds is not None)
     names = [row.case.label for row in summary.rows]
-    table = Table(columns("terminal", rows), rows, silent=show.ABSENT).in_terminal(names, width)
+    table = Table(columns("terminal", rows), rows, silent=show.ABSENT).in_terminal(names, console.width)
     for number, workload in enumerate(summary.workloads):
         if number:
             yield Text()
-        heading = Text(elide(workload.workload, NAME_WIDTH), "bold")
-        floor = Text(f"{GAP}{cells.noise(workload)}", "dim")
-        apart = heading.cell_len + floor.cell_len > width  # a sentence is never cut before its point
-        yield from (cut(line, width) for line in ([heading, floor] if apart else [heading + floor]))
-        said = cells.lap_cost(workload), cells.attention(workload)
-        yield from (cut(Text(sentence, "dim"), width) for sentence in said if sentence)
+        yield Text.assemble((elide(workload.workload, NAME_WIDTH), "bold"), (f"{GAP}{cells.noise(workload)}", "dim"))
+        yield from (Text(said, "dim") for said in (cells.lap_cost(workload), cells.attention(workload)) if said)
         why = ("" if row.step_seconds is not None else cells.why(row) for row in workload.rows)
         labels = [row.case.label for row in workload.rows]
         yield from table.cases(zip(labels, workload.rows, why, strict=True), console)
-        yield from table.notes(zip(labels, map(cells.notes, workload.rows), strict=True), console)
+        yield from table.notes(zip(labels, map(cells.notes, workload.rows), strict=True))
     yield from table.rest("report.md")
 
 
@@ -142,9 +135,6 @@ def _phase_cell(phase: str, row: Row) -> Cell:
     return figure(f"{show.percent(roof.share)} ({roof.limited_by})", roof.share)
 
 
-TRAINING = ("quality", "training")  # the plots that belong to a section's training
-
-
 def page_context(
     summary: Summary, samples: Samples, plots: Sequence[Plot], ceilings: Ceilings | None = None
 ) -> dict[str, Any]:
@@ -176,7 +166,6 @@ def _section(workload: WorkloadSummary, summary: Summary, samples: Samples, plot
     seen = seen_by_case(cases, blocks)
     spells = slow_together(blocks) if summary.run.imported_from is None else ""
     trained = {one.workload: one for one in (summary.trained.workloads if summary.trained else ())}
-    own_plots = [plot for plot in plots if plot.workload == workload.workload]
     titled = [("Phases, on the device's clock", device), ("Phases, as the host enqueues them", host)]
     said = cells.noise(workload), cells.lap_cost(workload), cells.attention(workload)
     noise, lap_cost, attention = map(_sentence, said)
@@ -185,8 +174,7 @@ def _section(workload: WorkloadSummary, summary: Summary, samples: Samples, plot
         "table": main_table(workload),
         "figures": " ".join(filter(None, [noise, _batch(workload), lap_cost, attention])),
         "notes": [f"{row.case.label} {text}" for row in workload.rows if (text := _note(row))],
-        "plots": [plot for plot in own_plots if plot.stem not in TRAINING],
-        "training_plots": [plot for plot in own_plots if plot.stem in TRAINING],
+        "plots": [plot for plot in plots if plot.workload == workload.workload],
         "training": section(trained.get(workload.workload), summary.trained, starts_of(summary)),
         "phases": [(title if device else "Phases", table) for title, table in titled if table],
         "bounds": bound_table(workload),

@@ -15,13 +15,13 @@ from rich.console import Console
 from rich.text import Text
 
 from loopmark.bench.judge.statistics import Estimate, finite
-from loopmark.bench.report.text import elide, markdown, said_once, told_apart, without_folders
+from loopmark.bench.report.text import SHORTEST_NAME, elide, markdown, said_once, told_apart, without_folders
 
 R = TypeVar("R")
 
 NAME_WIDTH, NARROWEST = 30, 30
 FILE_WIDTH = 120  # for a file or a pipe, which has no width
-GAP = "  "
+GAP, BULLET = "  ", "· "
 FORMULA = ("=", "+", "-", "@")  # first characters that make a spreadsheet read a cell as a formula
 
 
@@ -54,6 +54,7 @@ class Column(Generic[R]):
     cell: Callable[[R], Cell | str]
     left: bool = False  # True if the terminal aligns it to the left
     style: Callable[[R], str] = lambda _: ""  # the style of a row's cell in the terminal
+    lost: int = 0  # a narrow terminal loses the columns with the highest number first, and those with 0 never
 
     @property
     def name(self) -> str:
@@ -75,9 +76,9 @@ class Column(Generic[R]):
         return text + padding if self.left else padding + text
 
 
-def measured(heading: str, of: Callable[[R], Any], form: Callable[[Any], str]) -> Column[R]:
+def measured(heading: str, of: Callable[[R], Any], form: Callable[[Any], str], lost: int = 0) -> Column[R]:
     """A column of figures: each row's value, as printed by ``form``, and sorted by it."""
-    return Column(heading, lambda row: figure(form(of(row)), of(row)))
+    return Column(heading, lambda row: figure(form(of(row)), of(row)), lost=lost)
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def _in_markdown(cell: Cell) -> str:
 
 
 class TextTable(Generic[R]):
-    """A table in the terminal, with a name for each row. A narrow terminal loses the last columns.
+    """A table in the terminal, with a name for each row. A narrow terminal loses columns and shortens names.
 
     Args:
         table: the rows that have figures; a silent column is left out.
@@ -145,22 +146,23 @@ class TextTable(Generic[R]):
     """
 
     def __init__(self, table: Table[R], names: Iterable[str] | None, width: int | None, head: str) -> None:
-        self._width = width
-        self._names = told_apart(dict.fromkeys(names or ()), lambda name: elide(name, NAME_WIDTH))
         self._head = "" if names is None else head
-        self._name_width = max(map(cell_len, [*self._names.values(), self._head]))
         self._lead = "" if names is None else GAP
-        self._shown: list[tuple[Column[R], int]] = []
         self._depth = max((column.heading.count("\n") for column in table.columns), default=0) + 1
-        self.left_out: list[str] = []  # columns without room in the terminal
-        room = math.inf if width is None else width - self._name_width - len(self._lead) + len(GAP)
-        for column in table.shown:
-            needed = column.width(table.rows)
-            room = room - needed - len(GAP) if not self.left_out else -1
-            if room < 0:
-                self.left_out.append(column.name)
-            else:
-                self._shown.append((column, needed))
+        columns = table.shown
+        widths = [column.width(table.rows) + len(GAP) for column in columns]
+        kept = [at for at, column in enumerate(columns) if not column.lost]
+        room = (math.inf if width is None else width) + len(GAP) - len(self._lead) - sum(widths[at] for at in kept)
+        longest = int(min(NAME_WIDTH, max(SHORTEST_NAME, room)))
+        self._names = told_apart(dict.fromkeys(names or ()), lambda name: elide(name, longest))
+        self._name_width = max(map(cell_len, [*self._names.values(), self._head]))
+        room -= self._name_width
+        for at in sorted({*range(len(columns))} - {*kept}, key=lambda at: columns[at].lost):
+            if widths[at] <= room:  # a narrow column may fit where a wide one before it did not
+                room -= widths[at]
+                kept.append(at)
+        self._shown = [(columns[at], widths[at] - len(GAP)) for at in sorted(kept)]
+        self.left_out = [column.name for at, column in enumerate(columns) if at not in kept]
 
     def headings(self) -> Iterator[Text]:
         """The lines of the headings, as many as the longest heading has; shorter ones end on the last line."""
@@ -168,7 +170,7 @@ class TextTable(Generic[R]):
             lines = [(column, column.heading.split("\n"), width) for column, width in self._shown]
             parts = [column.fit(said[-1 - below] if below < len(said) else "", width) for column, said, width in lines]
             name = "" if below else self._head
-            yield cut(Text(name.ljust(self._name_width) + self._lead + GAP.join(parts), "dim"), self._width)
+            yield Text((name.ljust(self._name_width) + self._lead + GAP.join(parts)).rstrip(), "dim")
 
     def line(self, name: str | None, row: R) -> Text:
         """A row with its figures; ``name`` is None where the line above or a column has the name."""
@@ -181,13 +183,14 @@ class TextTable(Generic[R]):
 
     def _named(self, name: str | None, rest: Text) -> Text:
         shown = set_cell_size("" if name is None else self._names[name], self._name_width)
-        return cut(Text(shown + self._lead) + rest, self._width)
+        line = Text(shown + self._lead) + rest
+        line.rstrip()
+        return line
 
     def ending(self, name: str, text: str, style: str, console: Console) -> Iterator[Text]:
-        """The row of a case without figures: a text in their place, wrapped if it is long."""
-        room = (self._width or console.width) - self._name_width - len(self._lead)
-        lines = Text(without_folders(text), style).wrap(console, max(room, NARROWEST))
-        for number, line in enumerate(lines):
+        """The row of a case without figures: a text in their place, which a terminal wraps beside the name."""
+        said, room = Text(without_folders(text), style), console.width - self._name_width - len(self._lead)
+        for number, line in enumerate(said.wrap(console, max(room, NARROWEST)) if console.is_terminal else [said]):
             yield self._named(None if number else name, line)
 
     def cases(self, rows: Iterable[tuple[str, R, str]], console: Console) -> Iterator[Text]:
@@ -202,24 +205,14 @@ class TextTable(Generic[R]):
             else:
                 yield self.line(name, row)
 
-    def notes(self, notes: Iterable[tuple[str, str]], console: Console) -> Iterator[Text]:
-        """The remarks on rows, by their names, for below the table; long text is wrapped, and empty text left out."""
-        for name, text in ((name, text) for name, text in notes if text):
-            yield from Text(f"{self.short(name)}: {text}", "dim").wrap(console, self._width or console.width)
+    def notes(self, notes: Iterable[tuple[str, str]]) -> Iterator[Text]:
+        """The remarks on rows, by their names, for below the table; empty text is left out."""
+        yield from (Text(f"{self.short(name)}: {text}", "dim") for name, text in notes if text)
 
     def rest(self, page: str) -> Iterator[Text]:
         """A line on the columns that the terminal has no room for, if any; ``page`` has them."""
         if self.left_out:
-            yield cut(Text(f"{page} also has: {', '.join(self.left_out)}", "dim"), self._width)
-
-
-def cut(line: Text, width: int | None) -> Text:
-    """``line`` on one line of at most ``width``, or of any length."""
-    line.rstrip()
-    if width is not None:
-        line.truncate(width, overflow="ellipsis")
-        line.no_wrap = True
-    return line
+            yield Text(f"{page} also has: {', '.join(self.left_out)}", "dim")
 
 
 def print_lines(lines: Iterable[Text], console: Console) -> None:

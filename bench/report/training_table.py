@@ -16,7 +16,7 @@ from loopmark.bench.report.cards import title_of
 from loopmark.bench.report.figures import HEADING_LENGTH
 from loopmark.bench.report.machine_tables import machine_table
 from loopmark.bench.report.plot_files import Plot
-from loopmark.bench.report.table import GAP, NAME_WIDTH, Cell, Column, Table, as_wide_as, cut, figure, print_lines
+from loopmark.bench.report.table import GAP, NAME_WIDTH, Cell, Column, Table, as_wide_as, figure, print_lines
 from loopmark.bench.report.takeaway import REASON_LENGTH, name_another, sentence, spec_of
 from loopmark.bench.report.text import elide, plain, short
 
@@ -40,31 +40,33 @@ def print_training(summary: TrainingSummary, console: Console | None = None) -> 
 def training_lines(
     summary: TrainingSummary, starts: Starts, console: Console, *, alone: bool = False
 ) -> Iterator[Text]:
-    """The lines on how each case trained, none wider than the console; none of the text is markup.
+    """The lines on how each case trained; none of the text is markup.
 
     Args:
         starts: start-up seconds from a timed run, whose first launch compiled with an empty cache; other loops use
             the start of their own first trial.
         alone: True if no other table shows the same loops, so that this one names what departs, and why.
     """
-    width, base = console.width, elide(summary.training.plan.baseline, HEADING_LENGTH)
+    base = elide(summary.training.plan.baseline, HEADING_LENGTH)
     workloads = [one for one in summary.workloads if alone or one.target is not None]
     rows = [row for workload in workloads for row in workload.rows]
     columns = _columns(starts, base, on_page=False)
     if alone:
-        red = Column[TrainedRow](f"trains\nas {base}", words.verdict, True, lambda row: "red" if row.departs else "")
-        columns.insert(0, red)
+        like = Column[TrainedRow](
+            f"trains\nas {base}", words.verdict, True, lambda row: "red" if row.departs else "", lost=1
+        )
+        columns.insert(0, like)
     with_figures = Table(columns, list(filter(_has_figures, rows)), silent=show.ABSENT)
-    table = with_figures.in_terminal((row.label for row in rows), width)
+    table = with_figures.in_terminal((row.label for row in rows), console.width)
     for number, workload in enumerate(workloads):
         if number:
             yield Text()
-        heading = Text(f"{GAP}{words.heading(workload, summary.training)}", "dim")
-        yield cut(Text(elide(workload.workload, NAME_WIDTH), "bold") + heading, width)
+        heading = f"{GAP}{words.heading(workload, summary.training)}"
+        yield Text.assemble((elide(workload.workload, NAME_WIDTH), "bold"), (heading, "dim"))
         shown = [row for row in workload.rows if alone or not (row.repeat or _is_told_above(row, starts))]
         yield from table.cases(((row.label, row, "" if _has_figures(row) else _ending(row)) for row in shown), console)
         notes = ((row.label, "; ".join(words.remarks(row, equivalence=alone))) for row in shown)
-        yield from table.notes(notes, console)
+        yield from table.notes(notes)
     yield from table.rest("report.md")
 
 
@@ -75,12 +77,12 @@ def _columns(starts: Starts, baseline: str, *, on_page: bool) -> list[Column[Tra
     """Columns on learning. The terminal has shorter headings in two lines, and no ratios to the baseline."""
 
     def column(
-        terminal: str, page: str, say: Callable[[Learning], str], value: Value = lambda _: None
+        terminal: str, page: str, lost: int, say: Callable[[Learning], str], value: Value = lambda _: None
     ) -> Column[TrainedRow]:
         def cell(row: TrainedRow) -> Cell:
             return figure(say(row.learning), value(row.learning)) if row.learning else figure(show.ABSENT)
 
-        return Column(page if on_page else terminal, cell)
+        return Column(page if on_page else terminal, cell, lost=lost)
 
     def with_start(row: TrainedRow) -> Cell:
         start = starts.get((row.workload, row.loop))
@@ -90,23 +92,27 @@ def _columns(starts: Starts, baseline: str, *, on_page: bool) -> list[Column[Tra
         return show.ABSENT if one.loss is None else show.significant(one.loss)
 
     def ratio(heading: str, of: Callable[[Learning], Estimate | None]) -> Column[TrainedRow]:
-        return column("", heading, lambda one: words.in_range(of(one), show.ratio, show.ratio_range), of)
+        return column("", heading, 0, lambda one: words.in_range(of(one), show.ratio, show.ratio_range), of)
 
     ratios = (
         ratio(f"of {baseline}'s steps", lambda one: one.steps_ratio),
         ratio(f"sooner than {baseline}", lambda one: one.seconds_ratio),
     )
     return [
-        column("learns", "learns", words.learns),
-        column("reached\ntarget", "reached the target", words.reached),
-        column("steps\nto target", "steps", lambda one: words.in_range(one.steps, show.count), lambda one: one.steps),
-        column("time\nto target", "time", words.seconds, lambda one: one.seconds),
-        Column("with a\ncold start", with_start),
-        column("energy\nto target", "energy", words.joules, lambda one: one.joules),
+        column("learns", "learns", 2, words.learns),
+        column("reached\ntarget", "reached the target", 4, words.reached),
+        column(
+            "steps\nto target", "steps", 5, lambda one: words.in_range(one.steps, show.count), lambda one: one.steps
+        ),
+        column("time\nto target", "time", 1, words.seconds, lambda one: one.seconds),
+        Column("with a\ncold start", with_start, lost=3),
+        column("energy\nto target", "energy", 6, words.joules, lambda one: one.joules),
         *(ratios if on_page else ()),
-        column("loss\nin the end", "loss in the end", loss),
-        column("quality\nin the end", "quality in the end", lambda one: words.in_range(one.quality, show.significant)),
-        column("converged", "converged", words.ending),
+        column("loss\nin the end", "loss in the end", 9, loss),
+        column(
+            "quality\nin the end", "quality in the end", 7, lambda one: words.in_range(one.quality, show.significant)
+        ),
+        column("converged", "converged", 8, words.ending),
     ]
 
 

@@ -65,7 +65,7 @@ def test_a_process_that_ran_out_of_what_it_was_held_to_says_so() -> None:
 
 def test_the_table_has_a_line_a_size_and_marks_what_matters() -> None:
     lines = printed(FOUND, FAILED).splitlines()
-    by_size = {line.split()[0]: line for line in lines if line[:1] in " 0123456789" and line.split()}
+    by_size = {line.split()[0].strip(":"): line for line in lines if line[:1] in " 0123456789" and line.split()}
 
     assert "not shown" not in by_size["64"]
     assert "use this" in by_size["128"]

@@ -233,7 +233,7 @@ def test_a_run_on_the_cpu_says_nothing_of_launches(tmp_path: Path) -> None:
 def test_a_run_with_ceilings_says_how_near_each_phase_comes_to_them(tmp_path: Path) -> None:
     summary = draw(tmp_path, *make_run(LOOPS, launch_noise=0.0, block_noise=0.0, drift=0.0), ceilings=ceilings())
     page = (tmp_path / "report.md").read_text(encoding="utf-8")
-    told = page.partition("### Share of the device's limits")[2].partition("###")[0].splitlines()
+    told = page.partition("### Limits of the device")[2].partition("###")[0].splitlines()
     eager = next(line for line in told if line.startswith("| **eager** | float32 | 30.0 % ["))  # 3 of 10 ms
     assert "33 % (arithmetic)" in eager  # forward: 1 of 3 ms
     assert "![Operations a second over operations a byte" in page

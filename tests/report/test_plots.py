@@ -40,7 +40,7 @@ def figures(made: list[Truth], *, device: bool = False, workload: str = "resnet"
             "phases": plots.phases(first),
             "speedup": plots.speedup(first),
             "breakeven": plots.break_even(first, styles),
-            "distribution": plots.distribution(first, cases, samples),
+            "distribution": plots.distribution(first, cases, samples, styles),
             "steps": trajectories.step_times(first, cases, samples, styles),
             "losses": trajectories.losses(first, cases, samples, styles),
             "roofline": capacity_plots.rooflines(first, ceilings(), styles),
@@ -111,8 +111,9 @@ def test_dollars_are_not_read_as_mathematics() -> None:
 def test_a_throttled_turn_is_no_part_of_how_step_times_are_spread_where_it_was_taken_again() -> None:
     run, samples = make_run(truths(2), launches=3, rounds=6)
     summary = summarise(run, held := hold_down(samples, 1))
+    styles = style.line_styles(((row.case.label, row.case.repeat) for row in summary.rows), {"eager"})
     with style.styled():
-        figure = plots.distribution(summary.workloads[0], summary.places(summary.workloads[0]), held)
+        figure = plots.distribution(summary.workloads[0], summary.places(summary.workloads[0]), held, styles)
     assert figure is not None
     medians = [line.get_xdata() for line in figure.axes[0].lines if line.get_marker() == "^"]
     assert max(float(seconds) for launches in medians for seconds in launches) < 0.015
@@ -138,7 +139,7 @@ def test_of_more_loops_than_can_be_told_apart_those_of_interest_have_colours_and
     assert {name for name in names if not styles[name].behind} == set(names[-len(style.LINE_COLOURS) :])
     labels = [entry.get_label() for entry in style.legend(styles.values())]
     assert labels[0] == "eager"
-    assert labels[-1] == "14 other loops"
+    assert labels[-1] == "13 other loops"
 
 
 def test_as_many_loops_as_can_be_told_apart_all_have_a_look_of_their_own() -> None:

@@ -50,10 +50,16 @@ def test_the_noise_floor_and_what_it_means_are_shown() -> None:
     assert "smaller differences are printed as ~" in printed(summarise(*make_run(LOOPS)), 110)[0]
 
 
-def test_the_noise_floor_beside_a_long_name_has_a_line_of_its_own() -> None:
-    name, floor, *_ = printed(summarise(*make_run(LOOPS, ("my_training_task:make_task",))), 80)
-    assert name.strip() == "my_training_task:make_task"
-    assert floor.strip().endswith("printed as ~")
+def test_the_noise_floor_beside_a_long_name_is_a_whole_sentence() -> None:
+    first, second, *_ = printed(summarise(*make_run(LOOPS, ("my_training_task:make_task",))), 80)
+    assert first.startswith("my_training_task:make_task  noise floor")
+    assert f"{first.strip()} {second}".endswith("smaller differences are printed as ~")
+
+
+def test_a_terminal_of_80_columns_shows_the_phases() -> None:
+    text = "\n".join(printed(summarise(*make_run(LOOPS)), 80))
+    assert "fwd/bwd/" in text
+    assert "\nreport.md also has: samples /s, " in text
 
 
 def test_a_skipped_case_has_its_whole_reason_in_the_terminal_with_its_markup_as_text() -> None:
@@ -72,7 +78,7 @@ def test_a_column_with_nothing_to_say_is_left_out() -> None:
 
 def test_columns_without_room_are_named() -> None:
     (line,) = (line for line in printed(summarise(*make_run(LOOPS)), 75) if line.startswith("report.md also has: "))
-    assert "fwd/bwd/opt %, peak memory" in line
+    assert "samples /s, peak memory" in line
 
 
 def test_a_log_file_gets_the_whole_table() -> None:

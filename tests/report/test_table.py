@@ -3,7 +3,34 @@ import io
 
 import pytest
 
-from loopmark.bench.report.table import csv_of
+from loopmark.bench.report.table import Column, Table, csv_of
+
+
+def column(name: str, lost: int) -> Column[str]:
+    return Column(name, lambda row: row * len(name), lost=lost)
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (35, "needed wide small last"),
+        (34, "needed wide small"),
+        (28, "needed wide last"),
+        (21, "needed small last"),
+        (3, "needed"),
+    ],
+)
+def test_a_narrow_terminal_loses_the_least_needed_columns_and_keeps_their_order(width: int, shown: str) -> None:
+    columns = [column("needed", 0), column("wide..........", 1), column("small", 2), column("last", 3)]
+    table = Table(columns, ["x"]).in_terminal(width=width)
+    (headings,) = table.headings()
+    assert headings.plain.replace(".", "").split() == shown.split()
+    assert len(table.left_out) == 4 - len(shown.split())
+
+
+def test_names_are_shortened_before_a_needed_column_is_wider_than_the_terminal() -> None:
+    table = Table([column("needed", 0)], ["x"]).in_terminal(["a_long_name_of_a_loop"], 24)
+    assert table.line("a_long_name_of_a_loop", "x").cell_len == 24
 
 
 def cell(value: object) -> str:

@@ -1,4 +1,4 @@
-"""``report.html`` in a real browser: its console, its sorting, and its layout on any screen."""
+"""``report.html`` in a real browser: its console, its folds, its sorting, and its layout on any screen."""
 
 import dataclasses
 import json
@@ -101,11 +101,87 @@ def test_a_heading_that_is_clicked_sorts_by_figures_up_then_down_then_as_it_was(
     assert column(driver, "loop") == original
 
 
+def test_the_first_click_on_the_speedup_puts_the_fastest_loop_first(driver: Any, page: Path) -> None:
+    show(driver, page)
+
+    assert press(driver, "speedup") == "descending"
+    assert column(driver, "loop")[0] == "compile"
+    assert column(driver, "loop")[-1] == "cuda_graph"
+    assert press(driver, "speedup") == "ascending"
+    assert column(driver, "loop")[0] == "slow"
+
+
+def test_skipped_loops_can_be_hidden_and_it_is_told(driver: Any, page: Path) -> None:
+    show(driver, page)
+    box = driver.find_element("css selector", "label input")
+
+    assert driver.find_element("css selector", "label").text == "Hide 1 skipped loop"
+    box.send_keys(" ")
+    assert [row.text for row in driver.find_elements("css selector", "tbody tr th") if row.text == "cuda_graph"] == []
+    said = "return document.getElementById('said').textContent"
+    assert driver.execute_script(said) == "Every loop on resnet: 1 skipped loop hidden"
+    box.send_keys(" ")
+    assert driver.execute_script(said) == "Every loop on resnet: 1 skipped loop shown"
+
+
+def open_folds(driver: Any) -> list[str]:
+    return driver.execute_script("return [...document.querySelectorAll('details[open]')].map(fold => fold.id)")
+
+
+def test_the_page_opens_with_the_table_and_two_plots_of_a_workload(driver: Any, page: Path) -> None:
+    show(driver, page)
+    seen = "return [...document.querySelectorAll(arguments[0])].filter(one => one.checkVisibility()).length"
+
+    assert open_folds(driver) == []
+    assert [driver.execute_script(seen, kind) for kind in ("table", "svg.plot")] == [1, 2]
+
+
+@pytest.mark.parametrize("key", ["\ue007", " "])  # Enter
+def test_a_fold_is_reached_by_tab_and_opened_by_a_key(driver: Any, page: Path, key: str) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    show(driver, page)
+    driver.execute_script("document.querySelector('details').previousElementSibling.scrollIntoView()")
+    driver.execute_script("document.querySelector('[id=\"resnet.phases\"] summary').focus()")
+    ActionChains(driver).send_keys("\t").perform()
+    assert driver.execute_script("return document.activeElement.closest('details').id") == "resnet.limits"
+    driver.switch_to.active_element.send_keys(key)
+    assert open_folds(driver) == ["resnet.limits"]
+
+
+def test_a_link_opens_the_fold_that_it_leads_to_also_when_it_is_followed_again(driver: Any, page: Path) -> None:
+    show(driver, page)
+    for _ in range(2):
+        driver.find_element("link text", "Starting up").click()
+        assert open_folds(driver) == ["resnet.start"]
+        driver.find_element("css selector", "[id='resnet.start'] summary").click()
+        assert open_folds(driver) == []
+
+
+def test_an_address_opens_the_fold_around_its_target(driver: Any, page: Path) -> None:
+    driver.get("about:blank")
+    driver.get(f"{page.as_uri()}#losses-resnet-title")
+    assert open_folds(driver) == ["resnet.losses"]
+
+
+def test_the_contents_stay_beside_a_wide_page_and_above_a_narrow_one(driver: Any, page: Path) -> None:
+    place = "return document.querySelector('nav').getBoundingClientRect()"
+    show(driver, page)
+    driver.execute_script("scrollTo(0, 900)")
+    wide = driver.execute_script(place)
+    assert wide["top"] >= 0
+    assert driver.execute_script("return document.querySelector('main').getBoundingClientRect().x") >= wide["right"]
+    show(driver, page, width=390)
+    assert driver.execute_script(place)["height"] < 200
+    driver.execute_script("scrollTo(0, 900)")
+    assert driver.execute_script(place)["bottom"] < 0
+
+
 def test_a_key_sorts_as_a_click_does_and_says_so_to_who_cannot_see(driver: Any, page: Path) -> None:
     show(driver, page)
     assert press(driver, "loop", " ") == "ascending"
     assert column(driver, "loop") == sorted(column(driver, "loop"))
-    assert driver.execute_script("return document.getElementById('sorted').textContent") == (
+    assert driver.execute_script("return document.getElementById('said').textContent") == (
         "Every loop on resnet: ascending by loop"
     )
 
@@ -144,6 +220,11 @@ def test_a_screen_reader_is_told_of_every_plot_table_and_part(driver: Any, page:
     assert all(name for role, name in named if role in ("image", "img", "table", "region", "link", "button"))
 
 
-def test_the_page_prints(driver: Any, page: Path) -> None:
+def test_the_page_prints_whole_with_its_folds_closed(driver: Any, page: Path) -> None:
     show(driver, page)
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    whole = "return [...document.querySelectorAll('svg.plot, table')].every(one => one.getBoundingClientRect().height)"
+
+    assert open_folds(driver) == []
+    assert driver.execute_script(whole)
     assert len(driver.execute_cdp_cmd("Page.printToPDF", {})["data"]) > 10_000

@@ -100,7 +100,8 @@ def test_it_stands_alone(drawn: Drawn) -> None:
     page, outline = drawn.text, drawn.outline
 
     assert not {"img", "iframe", "object", "embed", "base", "form"} & set(outline.tags)
-    assert all(value.startswith(("#", "data:")) for value in outline.values("href"))
+    beside = {value for value in outline.values("href") if not value.startswith(("#", "data:"))}
+    assert beside == {"summary.csv"}
     assert not outline.values("src")
     assert "default-src 'none'" in page
     assert "@import" not in page
@@ -134,6 +135,17 @@ def test_what_disturbed_the_run_comes_with_what_to_do_about_each_kind_of_it(plai
     assert "Core taken away: end other programs" in page
     assert "Throttled:" not in page
     assert "Another process on the GPU:" not in page
+
+
+def test_a_link_to_a_part_of_the_page_leads_to_one(plain: Outline) -> None:
+    inside = {value[1:] for value in plain.values("href") if value.startswith("#")}
+    assert {"resnet", "resnet.phases", "resnet.start", "about.machine"} <= inside <= set(plain.values("id"))
+
+
+def test_a_caption_says_what_the_title_does_not(drawn: Drawn) -> None:
+    captions = re.findall("<figcaption>(.*?)</figcaption>", drawn.text)
+    assert any(re.fullmatch(r"compile 1\.6\S* \[.*\], faster\. Right of 1x is faster\.", one) for one in captions)
+    assert not any("resnet" in one for one in captions)
 
 
 def test_why_a_loop_was_skipped_is_said_once(plain: Outline) -> None:

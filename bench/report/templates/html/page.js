@@ -1,14 +1,41 @@
-// A click or a key on a heading sorts the table: ascending, descending, original order. Absent values stay last.
 "use strict";
+// A link opens the folds around its target, also one that is followed again, and one in the page's address.
+const reveal = () => {
+  const target = document.getElementById(location.hash.slice(1));
+  for (let fold = target?.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
+  target?.scrollIntoView();
+};
+addEventListener("hashchange", reveal);
+document.addEventListener("click", (event) => {
+  if (event.target.closest("a")?.hash === location.hash) reveal();
+});
+reveal();
 // The keyboard focus stops at a table or plot only if it can scroll.
 for (const box of document.querySelectorAll(".scroll")) {
   new ResizeObserver(() => { box.tabIndex = box.scrollWidth > box.clientWidth ? 0 : -1; }).observe(box);
 }
+// What changes without a reload is told to who cannot see it.
+const say = (table, what) => {
+  document.getElementById("said").textContent = `${table.caption?.textContent.trim() ?? "table"}: ${what}`;
+};
+for (const table of document.querySelectorAll("table:has(.skipped)")) {
+  const rows = [...table.querySelectorAll(".skipped")].map((cell) => cell.parentElement);
+  const loops = `${rows.length} skipped loop${rows.length === 1 ? "" : "s"}`;
+  const box = Object.assign(document.createElement("input"), { type: "checkbox" });
+  box.addEventListener("change", () => {
+    for (const row of rows) row.hidden = box.checked;
+    say(table, `${loops} ${box.checked ? "hidden" : "shown"}`);
+  });
+  const label = Object.assign(document.createElement("label"), { className: "choice" });
+  label.append(box, ` Hide ${loops}`);
+  table.parentElement.before(label);
+}
+// A click or a key on a heading sorts the table: best first, the reverse, original order. Absent values stay last.
+const mostIsBest = /^speedup|\/s$/;
 for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0];
   const original = [...body.rows];
   const headings = [...table.tHead.rows[0].cells];
-  const said = document.getElementById("sorted");
   const figure = (row, column) => {
     const { value } = row.cells[column].dataset;
     return value === undefined ? null : Number(value);
@@ -23,16 +50,17 @@ for (const table of document.querySelectorAll("table.sortable")) {
     return sign * (typeof left === "number" ? left - right : left.localeCompare(right));
   };
   headings.forEach((heading, column) => {
+    const name = heading.textContent.trim();
+    const ways = mostIsBest.test(name) ? ["descending", "ascending", "none"] : ["ascending", "descending", "none"];
     heading.querySelector("button").addEventListener("click", () => {
-      const next = { none: "ascending", ascending: "descending", descending: "none" }[heading.ariaSort || "none"];
+      const next = ways[(ways.indexOf(heading.ariaSort) + 1) % 3];
       for (const other of headings) other.ariaSort = "none";
       heading.ariaSort = next;
       const of = original.some((row) => figure(row, column) !== null) ? figure : text;
       const sign = next === "descending" ? -1 : 1;
       const rows = next === "none" ? original : [...original].sort(compare(of, column, sign));
       body.append(...rows);
-      const how = next === "none" ? "in the order of the run" : `${next} by ${heading.textContent.trim()}`;
-      if (said) said.textContent = `${table.caption ? table.caption.textContent.trim() : "table"}: ${how}`;
+      say(table, next === "none" ? "in the order of the run" : `${next} by ${name}`);
     });
   });
 }
