@@ -14,6 +14,7 @@ from loopmark.bench.records.files import replace_file
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
 from loopmark.bench.records.training import Training, TrainingSamples
+from loopmark.bench.report.cards import choice_record
 from loopmark.bench.report.ceilings import roofline_record
 from loopmark.bench.report.cells import loading_record
 from loopmark.bench.report.figures import as_csv, record
@@ -80,6 +81,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
             {
                 "workload": workload.workload,
                 "noise_floor": workload.noise_floor,
+                "choice": choice_record(workload),
                 "instrumentation": strict(asdict(workload.instrumentation)) if workload.instrumentation else None,
                 "cases": [
                     {
