@@ -26,6 +26,7 @@ EDGE = 0.1
 BESIDE = ("axes fraction", "data")  # coordinates of text beside a line or a bar
 LEGEND_COLUMNS = 7
 LOSS_BINS = 120  # the most points across a plot
+FEW_STEPS, SAME_LINE = 10, 0.01  # so few points of a loss, all within this share of the scale, say nothing
 NOTE = 0.92 * (WIDTH - 2 * EDGE)  # small letters are drawn up to 8 % wider than designed
 
 
@@ -79,11 +80,18 @@ def phase_bars(
     widths = pd.DataFrame([phases for _, phases in bars], [y for y, _ in bars], list(colours), dtype=float).fillna(0.0)
     lefts, shares = widths.cumsum(axis=1) - widths, widths.div(widths.sum(axis=1), axis=0)
     for phase, colour in colours.items():  # all bars at once: hundreds of single calls take twice as long
-        ink = style.LIGHT_INK if colour in style.DARK_GROUNDS else style.DARK_INK
         own, left, share = widths[phase], lefts[phase], shares[phase]
-        axes.barh(widths.index, own, thick, left, color=colour, edgecolor="white", linewidth=0.6)
+        axes.barh(widths.index, own, thick, left, color=colour, edgecolor=style.MUTED, linewidth=0.4)
         for y in own.index[own > least]:
-            axes.text(left[y] + own[y] / 2, y, text(share[y]), color=ink, size=style.SMALL, ha="center", va="center")
+            axes.text(
+                left[y] + own[y] / 2,
+                y,
+                text(share[y]),
+                color=style.DARK_INK,
+                size=style.SMALL,
+                ha="center",
+                va="center",
+            )
 
 
 def banded_line(axes: Axes, bands: pd.DataFrame, look: style.LineStyle) -> None:
@@ -100,8 +108,10 @@ def loss_lines(
     title: str,
     entries: Sequence[Line2D],
     xlabel: str,
-) -> Figure | None:
+) -> Figure | str | None:
     """Loss over steps: the median over processes, and a band from the lowest to the highest; None without a loss.
+
+    A reason not to draw it where all loops have the same few losses.
 
     Args:
         losses: each loop's table with columns ``step``, ``loss`` and the one named by ``process``, launch or trial.
@@ -110,18 +120,23 @@ def loss_lines(
     losses = {label: table for label, table in losses.items() if len(table)}
     if not losses:
         return None
-    axes = line_axes(title, entries)
     last = max(int(table["step"].max()) for table in losses.values())
     width = max(1, math.ceil((last + 1) / LOSS_BINS))
-    lows, highs = [], []
+    drawn = {}
     for label, table in losses.items():
         # A launch reads losses at its lapped steps only, which are random. Bins give launches common steps.
         binned = table.assign(at=table["step"] // width * width + (width - 1) / 2)
         bands = binned.groupby(["at", process])["loss"].mean().groupby("at").agg(["median", "min", "max"])
+        drawn[label] = bands
+    every = pd.concat(drawn.values())
+    low, high = float(every["min"].min()), float(every["max"].max())
+    steps = every.groupby("at")
+    apart = (steps["max"].max() - steps["min"].min()).max()
+    if len(drawn) > 1 and len(steps) <= FEW_STEPS and apart <= SAME_LINE * (high - low):
+        return f"No plot of the losses: every loop has the same ones in the {len(steps)} steps that were read."
+    axes = line_axes(title, entries)
+    for label, bands in drawn.items():
         banded_line(axes, bands.reset_index(), styles[label])
-        lows.append(float(bands["min"].min()))
-        highs.append(float(bands["max"].max()))
-    low, high = min(lows), max(highs)
     if low > 0 and high / low > 50:
         axes.set_yscale("log")
         style.log_ticks(axes.yaxis, low, high, lambda value: f"{value:g}")

@@ -24,9 +24,9 @@ SPREADSHEETS = ("summary.csv", "training.csv", "compare.csv", "before_after.csv"
 """The files that a page links to where they lie beside it."""
 COLOURS = {
     "#000000": "ink", "#ffffff": "paper", "#555555": "muted", "#8a8a8a": "grey", "#c4c4c4": "rule",
-    "#d9d9d9": "band", "#e4e4e4": "grid",
+    "#d9d9d9": "band", "#e4e4e4": "grid", "#003f5c": "faster", "#6b2e00": "slower",
 }  # fmt: skip
-"""The plot colours that become colours of the page, light or dark; all others keep their meaning."""
+"""The plot colours that become colours of the page, light or dark; all others stay."""
 
 
 def write_pages(folder: Path, stem: str, template: str, context: Mapping[str, Any], plots: Sequence[Plot]) -> None:

@@ -12,6 +12,7 @@ from loopmark.bench.judge.training import Learning, TrainedRow, TrainedWorkload,
 from loopmark.bench.records.training import Training
 from loopmark.bench.report import show
 from loopmark.bench.report import training_words as words
+from loopmark.bench.report.cards import title_of
 from loopmark.bench.report.figures import HEADING_LENGTH
 from loopmark.bench.report.machine_tables import machine_table
 from loopmark.bench.report.plot_files import Plot
@@ -189,6 +190,7 @@ def contents(summary: TrainingSummary, plots: Sequence[Plot]) -> dict[str, Any]:
     training = summary.training
     return {
         "training": training,
+        "title": title_of(training, [one.workload for one in summary.workloads]),
         "takeaway": training_takeaway(summary),
         "baseline": short(training.plan.baseline),
         "workloads": [
