@@ -138,7 +138,8 @@ def _no_winner(workload: WorkloadSummary, base: Row) -> str:
             f"{short(base.case.loop)} takes {show.seconds_of(base.step_seconds)} a step{f', and {spot}' * bool(spot)}"
         )
     if all(row.verdict == "inconclusive" for row in judged):
-        return f"no difference from {short(base.case.loop)} is settled: every verdict is inconclusive, so measure longer or on an idle machine"
+        unsettled = "is settled: every verdict is inconclusive, so measure longer or on an idle machine"
+        return f"no difference from {short(base.case.loop)} {unsettled}"
     shown = "shown to be " if any(row.verdict == "inconclusive" for row in alike) else ""
     text = f"no loop is {shown}faster than {short(base.case.loop)}"
     if all(row.verdict == "slower" for row in alike) or workload.noise_floor is None:
