@@ -97,8 +97,8 @@ class SummarisedRun(NamedTuple):
 
     found: FoundRun
     summary: Summary
+    judged: JudgedRun  # without its laps, the largest table
     phases: PhaseEstimates
-    samples: Samples  # without the phases, the largest table
 
 
 class Reader:
@@ -174,7 +174,7 @@ class Reader:
         if len(read) == 1:  # a single run is labelled by its machine
             return self._side_by_side(side_by_side.machine_names([read[0].found.run]), read, is_over_time=False)
         labels = side_by_side.number_alike([elide(one.found.run.name, side_by_side.LONGEST - 4) for one in read])
-        first, last = (JudgedRun.of(one.found.run, one.samples, one.summary) for one in (read[0], read[-1]))
+        first, last = read[0].judged, read[-1].judged
         wants = partial(self._selection.has_ratio, last.run.plan.baseline)
         moved, not_compared = side_by_side.shifts(first, last, wants)
         between = len(runs) - len(read)
@@ -234,7 +234,7 @@ class Reader:
                 f"speedups are not shown side by side: ratios to different baselines do not compare ({told})",
             )
             pairs = [(name, one._replace(summary=side_by_side.without_ratios(one.summary))) for name, one in pairs]
-        runs = tuple(ComparedRun(label, one.found, one.summary, one.phases) for label, one in pairs)
+        runs = tuple(ComparedRun(label, *one) for label, one in pairs)
         for compared in runs:
             for warning in compared.run.warnings:  # a run's own warnings are shown in a comparison as well
                 self._warnings.add(warning, compared.name)
@@ -295,7 +295,8 @@ def read_and_judge(found: FoundRun) -> tuple[SummarisedRun | BadInput, Warnings]
     except BadInput as error:
         warnings.add_error("the ceilings of its device are not known", folder, error)
     summary, phases = summarise(run, samples, trained, ceilings), side_by_side.estimate_phases(run, samples)
-    return SummarisedRun(found, summary, phases, replace(samples, phases=Samples.empty().phases)), warnings
+    judged = JudgedRun.of(run, replace(samples, phases=Samples.empty().phases), summary)
+    return SummarisedRun(found, summary, judged, phases), warnings
 
 
 @dataclass

@@ -17,6 +17,7 @@ from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row
 from loopmark.bench.report import cells, layout, show, style
 from loopmark.bench.report import compare_words as words
+from loopmark.bench.report.text import short
 
 LINE = 0.19  # inches from one line to the next
 LEFT = 2.25
@@ -87,7 +88,7 @@ FAR_APART = 20  # a largest rate above this multiple of the smallest makes the s
 MOST_EMPTY = 1.5  # the longest scale, as a multiple of the longest bar, to show an interval's end
 
 
-def throughput(comparison: WorkloadComparison, compared_runs: Sequence[ComparedRun]) -> Figure | None:
+def throughput(comparison: WorkloadComparison, compared_runs: Sequence[ComparedRun]) -> Figure | str | None:
     """Samples a second with intervals; a mark in each bar shows the baseline of the same machine.
 
     Where machines are far apart, dots on a log scale replace the bars: slow ones would be invisible.
@@ -102,6 +103,9 @@ def throughput(comparison: WorkloadComparison, compared_runs: Sequence[ComparedR
     }
     if not rates:
         return None
+    if len(rates) == 1:
+        ((machine, loop),) = rates
+        return f"No plot of samples a second: only {short(loop)} on {short(machine)} has any."
     title = f"{style.fitted(comparison.workload)}: samples a second"
     base_label = f"{style.fitted(words.baseline(comparison))} on the same machine, in the same run"
     entry = style.mark(base_label, "|", style.BLACK, 9, markeredgewidth=1.6)
@@ -196,13 +200,15 @@ KEY = f"below each figure its 95 % interval; {cells.SAME} no claim; grey: not me
 ABSENT = "#DDDDDD"  # light on every page, since its letters are dark
 
 
-def speedups(comparison: WorkloadComparison) -> Figure | None:
+def speedups(comparison: WorkloadComparison) -> Figure | str | None:
     """A heat map of loops by machines: ~ on the middle colour without a claim, grey if not measured."""
     loops = [loop for loop in measured(comparison) if loop != comparison.runs[0].run.plan.baseline]
     rows = [[compared.row(comparison.workload, loop) for compared in comparison.runs] for loop in loops]
     logs = np.array([[_log(row) for row in line] for line in rows], dtype=float)
     if not any(row is not None and row.speedup for line in rows for row in line):
         return None
+    if not np.nan_to_num(logs).any():
+        return "No heat map of speedups: no loop is faster or slower on any machine. The table has the intervals."
     note = note_of(comparison)
     columns = len(comparison.runs)
     width = min(WIDEST, (layout.WIDTH - layout.NAMES - BAR_MARGIN) / columns)

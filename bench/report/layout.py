@@ -26,6 +26,7 @@ EDGE = 0.1
 BESIDE = ("axes fraction", "data")  # coordinates of text beside a line or a bar
 LEGEND_COLUMNS = 7
 LOSS_BINS = 120  # the most points across a plot
+FEW_STEPS, SAME_LINE = 10, 0.01  # so few points of a loss, all within this share of the scale, say nothing
 NOTE = 0.92 * (WIDTH - 2 * EDGE)  # small letters are drawn up to 8 % wider than designed
 
 
@@ -107,8 +108,10 @@ def loss_lines(
     title: str,
     entries: Sequence[Line2D],
     xlabel: str,
-) -> Figure | None:
+) -> Figure | str | None:
     """Loss over steps: the median over processes, and a band from the lowest to the highest; None without a loss.
+
+    A reason not to draw it where all loops have the same few losses.
 
     Args:
         losses: each loop's table with columns ``step``, ``loss`` and the one named by ``process``, launch or trial.
@@ -117,18 +120,23 @@ def loss_lines(
     losses = {label: table for label, table in losses.items() if len(table)}
     if not losses:
         return None
-    axes = line_axes(title, entries)
     last = max(int(table["step"].max()) for table in losses.values())
     width = max(1, math.ceil((last + 1) / LOSS_BINS))
-    lows, highs = [], []
+    drawn = {}
     for label, table in losses.items():
         # A launch reads losses at its lapped steps only, which are random. Bins give launches common steps.
         binned = table.assign(at=table["step"] // width * width + (width - 1) / 2)
         bands = binned.groupby(["at", process])["loss"].mean().groupby("at").agg(["median", "min", "max"])
+        drawn[label] = bands
+    every = pd.concat(drawn.values())
+    low, high = float(every["min"].min()), float(every["max"].max())
+    steps = every.groupby("at")
+    apart = (steps["max"].max() - steps["min"].min()).max()
+    if len(drawn) > 1 and len(steps) <= FEW_STEPS and apart <= SAME_LINE * (high - low):
+        return f"No plot of the losses: every loop has the same ones in the {len(steps)} steps that were read."
+    axes = line_axes(title, entries)
+    for label, bands in drawn.items():
         banded_line(axes, bands.reset_index(), styles[label])
-        lows.append(float(bands["min"].min()))
-        highs.append(float(bands["max"].max()))
-    low, high = min(lows), max(highs)
     if low > 0 and high / low > 50:
         axes.set_yscale("log")
         style.log_ticks(axes.yaxis, low, high, lambda value: f"{value:g}")

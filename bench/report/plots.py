@@ -14,6 +14,7 @@ from loopmark.bench.judge.laps import counted_blocks
 from loopmark.bench.judge.summary import WorkloadSummary
 from loopmark.bench.records.samples import Samples
 from loopmark.bench.report import cells, layout, show, style
+from loopmark.bench.report.text import short
 
 Floats = NDArray[np.float64]
 VERDICTS = {
@@ -56,11 +57,16 @@ def phases(workload: WorkloadSummary) -> Figure | None:
     return layout.figure_of(axes)
 
 
-def speedup(workload: WorkloadSummary) -> Figure | None:
-    """Each loop's speedup over the baseline with its interval, and the noise floor as a band around 1."""
+def speedup(workload: WorkloadSummary) -> Figure | str | None:
+    """Each loop's speedup over the baseline with its interval, and the noise floor as a band around 1.
+
+    A reason not to draw it where there is only the baseline's repetition.
+    """
     found = [(row, row.speedup) for row in workload.rows if row.speedup and SMALLEST < row.speedup.value < LARGEST]
     if not found:
         return None
+    if all(row.case.repeat for row, _ in found):
+        return f"No plot of speedups: only {short(workload.baseline)}'s repetition has one."
     entries, base = [], style.fitted(workload.baseline)
     for verdict in dict.fromkeys(cells.verdict(row) for row, _ in found):
         marker, colour = VERDICTS[verdict]

@@ -121,7 +121,7 @@ def line_styles(loops: Iterable[tuple[str, bool]], base: set[str], first: Sequen
     for label in plain_ones:
         if label not in styles:
             colour = loop_colour(label)
-            place = LINE_COLOURS.index(colour) if colour in LINE_COLOURS else 0
+            place = LINE_COLOURS.index(colour) + 1 if colour in LINE_COLOURS else 0
             dash, marker = DASHES[turns[colour] % len(DASHES)], MARKERS[(place + 3 * turns[colour]) % len(MARKERS)]
             styles[label] = LineStyle(shown[label], colour, dash, marker)
             turns[colour] += 1
@@ -139,15 +139,15 @@ def mark(label: str, marker: str, colour: str, size: float = 8.0, **look: Any) -
     return Line2D([], [], linestyle="", marker=marker, color=colour, markersize=size, label=label, **look)
 
 
-def legend(looks: Iterable[LineStyle], marker: str = "") -> list[Line2D]:
-    """An entry for each of ``looks``, a line or a ``marker``; all those in the background share the last one."""
+def legend(looks: Iterable[LineStyle], *, as_markers: bool = False) -> list[Line2D]:
+    """An entry for each of ``looks``, a line or its marker; all those in the background share the last one."""
     looks = list(looks)
     shown = [look for look in looks if not look.behind]
-    entries = [mark(look.label, marker, look.colour, 7) if marker else look.proxy() for look in shown]
+    entries = [mark(look.label, look.marker, look.colour, 7) if as_markers else look.proxy() for look in shown]
     if behind := len(looks) - len(shown):
         others = f"{behind} other loop{'' if behind == 1 else 's'}"
         line = Line2D([], [], color=BEHIND, linewidth=0.8, label=others)
-        entries.append(mark(others, marker, BEHIND, 7) if marker else line)
+        entries.append(mark(others, ".", BEHIND, 7) if as_markers else line)
     return entries
 
 

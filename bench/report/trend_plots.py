@@ -73,7 +73,7 @@ def quality(
 
 def losses(
     workload: TrainedWorkload, summary: TrainingSummary, samples: TrainingSamples, styles: dict[str, style.LineStyle]
-) -> Figure | None:
+) -> Figure | str | None:
     """The training loss over steps: the median over seeds, and a band over all seeds."""
     rows = [row for row in _trained(workload) if row.learning]
     read = samples.training_losses

@@ -129,7 +129,7 @@ def test_times_that_cannot_be_computed_with_are_drawn_without_an_error(tmp_path:
         warnings.simplefilter("ignore", RuntimeWarning)  # as the command does
         draw(tmp_path, *make_run([*LOOPS[:2], Truth("odd", seconds)], launches=2, rounds=2))
     assert "| odd" in (tmp_path / "report.md").read_text(encoding="utf-8")
-    assert (tmp_path / "plots" / "speedup-resnet.svg").stat().st_size > 0
+    assert (tmp_path / "plots" / "phases-resnet.svg").stat().st_size > 0
 
 
 @pytest.mark.usefixtures("unrendered")

@@ -1,6 +1,7 @@
 import itertools
 import warnings
 
+import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -45,7 +46,7 @@ def figures(made: list[Truth], *, device: bool = False, workload: str = "resnet"
             "losses": trajectories.losses(first, cases, samples, styles),
             "roofline": capacity_plots.rooflines(first, ceilings(), styles),
         }
-    return {name: figure for name, figure in drawn.items() if figure}
+    return {name: figure for name, figure in drawn.items() if isinstance(figure, Figure)}
 
 
 def out_of_view(figure: Figure) -> list[Text]:
@@ -92,6 +93,35 @@ def test_a_plot_with_nothing_to_show_is_not_drawn() -> None:
     assert set(figures(truths(1))) == {"phases", "distribution", "steps", "losses", "roofline"}
     assert figures([Truth("eager", status="failed", reason="boom")]) == {}
     assert "breakeven" not in figures([Truth("eager"), Truth("tf32", 0.02)])
+
+
+def test_a_speedup_plot_with_nothing_but_the_baseline_is_a_sentence() -> None:
+    summary = summarise(*make_run([Truth("eager"), Truth("eager", repeat=True)], launches=3, rounds=6))
+    assert plots.speedup(summary.workloads[0]) == "No plot of speedups: only eager's repetition has one."
+
+
+@pytest.mark.parametrize(("spread", "steps", "drawn"), [(0.0, 4, False), (0.3, 4, True), (0.0, 40, True)])
+def test_losses_that_are_all_the_same_are_drawn_only_over_many_steps(spread: float, steps: int, drawn: bool) -> None:
+    losses = {
+        label: pd.DataFrame({"launch": 0, "step": range(steps), "loss": [1.0 / (1 + i) + more for i in range(steps)]})
+        for label, more in (("eager", 0.0), ("tf32", spread))
+    }
+    styles = style.line_styles([("eager", False), ("tf32", False)], {"eager"})
+    figure = layout.loss_lines(losses, "launch", styles, "losses", [], "step")
+    assert isinstance(figure, Figure) is drawn
+    assert drawn or "every loop has the same ones in the 4 steps" in str(figure)
+
+
+def test_markers_of_loops_at_one_intensity_stand_side_by_side() -> None:
+    figure = figures(truths(7))["roofline"]
+    placed: dict[float, list[float]] = {}
+    for line in figure.axes[0].lines:
+        if line.get_marker() not in ("None", ""):
+            ((x, y),) = line.get_xydata()
+            placed.setdefault(x, []).append(float(line.get_transform().transform((x, y))[0]))
+    assert [len(across) for across in placed.values()] == [6, 6]
+    for across in placed.values():
+        assert min(b - a for a, b in itertools.pairwise(sorted(across))) > 0.8 * 6 / 72 * figure.dpi
 
 
 @pytest.mark.parametrize("workload", NAMES)

@@ -186,6 +186,14 @@ def test_a_plot_that_the_page_has_no_room_for_is_named_with_its_file(tmp_path: P
     assert fitting(plots, 3 * len(embedded(plots[0])) - 1) == tuple(plots[:2])
 
 
+def test_a_plot_that_says_nothing_is_a_sentence_on_both_pages(tmp_path: Path) -> None:
+    page = page_of(tmp_path, *LOOPS[:2])
+    said = "No plot of speedups: only eager's repetition has one."
+    assert said in Outline(page).text
+    assert said in (tmp_path / "report.md").read_text(encoding="utf-8").splitlines()
+    assert not (tmp_path / "plots/speedup-resnet.svg").exists()
+
+
 def test_what_says_least_of_any_workload_is_the_first_to_go() -> None:
     plots = [Plot(name, f"{stem}-{name}.svg", stem, "it", "<svg/>") for name in "ab" for stem in ("phases", "losses")]
     room = 3 * len(embedded(plots[1]))
