@@ -9,7 +9,7 @@ class Phase(NamedTuple):
     """One phase, and what the clock, ``verify`` and the plots know of it."""
 
     name: str
-    colour: str  # in plots; Okabe and Ito 2008, "Color Universal Design"
+    colour: str  # in plots: a light one, see bench/report/style.py
     yielded: bool = True  # a step yields it as it ends; False for ``data``, which is lapped before a step begins
     repeats: bool = False  # gradient accumulation does it again for each part of a batch
 
@@ -17,13 +17,13 @@ class Phase(NamedTuple):
 DATA = "data"
 REST = "rest"
 ALL = (
-    Phase(DATA, "#56B4E9", yielded=False),  # fetching the batch, or copying it to where a driver's graphs read it
-    Phase("zero_grad", "#F0E442"),
-    Phase("forward", "#0072B2", repeats=True),
-    Phase("loss", "#CC79A7", repeats=True),
-    Phase("backward", "#D55E00", repeats=True),
-    Phase("optimizer", "#009E73"),
-    Phase(REST, "#999999", yielded=False),  # what an ordinary function does outside every ``phase``
+    Phase(DATA, "#8CE4FB", yielded=False),  # fetching the batch, or copying it to where a driver's graphs read it
+    Phase("zero_grad", "#F6DE7E"),
+    Phase("forward", "#8AAAE8", repeats=True),
+    Phase("loss", "#D2939B", repeats=True),
+    Phase("backward", "#F0A860", repeats=True),
+    Phase("optimizer", "#8AF2BE"),
+    Phase(REST, "#BEBEBE", yielded=False),  # what an ordinary function does outside every ``phase``
 )
 
 PHASES = tuple(phase.name for phase in ALL if phase.name != REST)  # those of a step that yields each

@@ -103,6 +103,8 @@ def _lacks_bf16(device: torch.device) -> str | None:
     return None
 
 
+AUTOCAST = 'with torch.autocast("{device}", dtype=torch.TYPE): around the model and the loss'
+
 amp_bf16 = Technique(
     "amp_bf16",
     "autocast to bfloat16",
@@ -110,6 +112,7 @@ amp_bf16 = Technique(
     prepare=_prepare_bf16,
     step=step,
     used=_used_autocast,
+    code=AUTOCAST.replace("TYPE", "bfloat16"),
     lacks=_lacks_bf16,
     excludes=frozenset({"amp_fp16"}),
 )
@@ -120,5 +123,6 @@ amp_fp16 = Technique(
     prepare=_prepare_fp16,
     step=step,
     used=_used_scaler,
+    code=AUTOCAST.replace("TYPE", "float16") + ", and torch.amp.GradScaler() around backward and the update",
     excludes=frozenset({"amp_bf16"}),
 )

@@ -81,6 +81,7 @@ def _compiled(name: str) -> Technique:
         lacks=lacks,
         compiles=True,
         captures=graphs,
+        code="model = torch.compile(model" + (f', mode="{mode}")' if graphs else ")"),
         excludes=frozenset(others | {"cuda_graph", "graph_phases"} if graphs else others),
     )
 
@@ -139,5 +140,6 @@ compile_optimizer = Technique(
     rank=65,
     prepare=_compile_update,
     compiles=True,
+    code="torch.compile(optimizer.step)",
     lacks=lambda device: lacks_compiler("compile_optimizer", device),
 )

@@ -267,6 +267,7 @@ cuda_graph = Technique(
     rank=90,
     prepare=prepare_capture,
     driver=GraphedStep,
+    code="with torch.cuda.graph(graph): around the whole step; then graph.replay()",
     captures=True,
     excludes=frozenset({"checkpoint"}),  # checkpoint reads and sets the random state, which capture forbids
     lacks=lambda device: needs_cuda("cuda_graph", device),
@@ -277,6 +278,7 @@ graph_phases = Technique(
     rank=90,
     prepare=prepare_capture,
     driver=GraphedPhases,
+    code="with torch.cuda.graph(graph): around each phase; then graph.replay() of each",
     captures=True,
     excludes=frozenset({"checkpoint", "cuda_graph", "graph_model"}),
     lacks=lambda device: needs_cuda("graph_phases", device),
@@ -286,6 +288,7 @@ graph_model = Technique(
     "the model's forward and backward as one CUDA graph each",
     rank=65,
     prepare=_capture_at_first_call,
+    code="model = torch.cuda.make_graphed_callables(model, (inputs,))",
     captures=True,
     excludes=frozenset({"checkpoint", "cuda_graph", "compile", "compile_reduce_overhead", "compile_max_autotune"}),
     lacks=lambda device: needs_cuda("graph_model", device),

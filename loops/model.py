@@ -33,8 +33,16 @@ def _recompute_blocks(task: Task) -> None:
 
 
 channels_last = Technique(
-    "channels_last", "weights and images in channels-last memory format", rank=30, prepare=_use_channels_last
+    "channels_last",
+    "weights and images in channels-last memory format",
+    rank=30,
+    prepare=_use_channels_last,
+    code="model.to(memory_format=torch.channels_last), and the same for the inputs",
 )
 checkpoint = Technique(
-    "checkpoint", "activations of each block computed again in backward", rank=40, prepare=_recompute_blocks
+    "checkpoint",
+    "activations of each block computed again in backward",
+    rank=40,
+    prepare=_recompute_blocks,
+    code="torch.utils.checkpoint.checkpoint(block, x, use_reentrant=False) for each block",
 )

@@ -15,7 +15,14 @@ def _with_option(option: str, summary: str, *, excludes: str) -> Technique:
             raise Skip("fused_optimizer needs parameters that are real numbers; this model has complex ones")
         task.optimizer_options[option] = True
 
-    return Technique(f"{option}_optimizer", summary, rank=50, prepare=prepare, excludes=frozenset({excludes}))
+    return Technique(
+        f"{option}_optimizer",
+        summary,
+        rank=50,
+        prepare=prepare,
+        code=f"{{optimizer}}(…, {option}=True)",
+        excludes=frozenset({excludes}),
+    )
 
 
 fused_optimizer = _with_option("fused", "optimizer update in one fused kernel", excludes="foreach_optimizer")

@@ -39,13 +39,27 @@ def _use_cudnn_benchmark(task: Task) -> None:
 
 
 # An operation without such a kernel fails by name. The cost shows as a speedup below one.
-deterministic = Technique("deterministic", "torch's deterministic algorithms only", rank=5, prepare=_use_deterministic)
-tf32 = Technique("tf32", "float32 matrix products in TensorFloat-32", rank=10, prepare=_use_tf32, lacks=_lacks_tf32)
+deterministic = Technique(
+    "deterministic",
+    "torch's deterministic algorithms only",
+    rank=5,
+    prepare=_use_deterministic,
+    code="torch.use_deterministic_algorithms(True)",
+)
+tf32 = Technique(
+    "tf32",
+    "float32 matrix products in TensorFloat-32",
+    rank=10,
+    prepare=_use_tf32,
+    lacks=_lacks_tf32,
+    code='torch.set_float32_matmul_precision("high")',
+)
 cudnn_benchmark = Technique(
     "cudnn_benchmark",
     "the fastest of cuDNN's convolution algorithms for each shape, found by trying",
     rank=10,
     prepare=_use_cudnn_benchmark,
     lacks=lambda device: needs_cuda("cudnn_benchmark", device),
+    code="torch.backends.cudnn.benchmark = True",
     excludes=frozenset({"deterministic"}),  # deterministic forbids the choice, which may differ from launch to launch
 )

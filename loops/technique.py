@@ -48,6 +48,7 @@ class Technique:
     lacks: Callable[[torch.device], str | None] = lambda _: None  # the missing requirement, as a sentence, or None
     compiles: bool = False  # True if it uses torch.compile; it is shown as not compiled if nothing is
     captures: bool = False  # True if it captures the device's work and replays it, which torch's operators do not show
+    code: str = ""  # its change in a training script; ``{optimizer}`` is the optimizer's class, ``{device}`` its device
     excludes: frozenset[str] = frozenset()  # techniques of the same effect or in conflict; accumulate_K means all K
 
 

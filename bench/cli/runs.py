@@ -97,8 +97,8 @@ class SummarisedRun(NamedTuple):
 
     found: FoundRun
     summary: Summary
+    judged: JudgedRun  # without its laps, the largest table
     phases: PhaseEstimates
-    samples: Samples  # without the phases, the largest table
 
 
 class Reader:
@@ -127,9 +127,9 @@ class Reader:
         return compared, self._warnings.lines()
 
     def history(self, place: Path) -> tuple[list[Observation], int, list[str]]:
-        """Every requested ratio in every run at and under ``place``, the number of readable runs, and the warnings.
+        """Every requested ratio in every run at and under ``place``, the number of these runs, and the warnings.
 
-        Raises BadInput like ``compare``.
+        A run in which nothing was measured is left out. Raises BadInput like ``compare``.
         """
         folders = self._folders([place])
         observed = over_cores(
@@ -141,6 +141,8 @@ class Reader:
                 self._warnings.add(f"left out: it is a copy of {kept[one.digest].folder}", one.folder)
             elif one.mistake is not None:  # not kept, since a copy of it may be whole
                 self._leave_out(one.folder, one.mistake)
+            elif one.is_empty:
+                self._warnings.add("left out: nothing was measured", one.folder)
             else:
                 self._warnings.include(one.warnings)
                 kept[one.digest] = one
@@ -172,7 +174,7 @@ class Reader:
         if len(read) == 1:  # a single run is labelled by its machine
             return self._side_by_side(side_by_side.machine_names([read[0].found.run]), read, is_over_time=False)
         labels = side_by_side.number_alike([elide(one.found.run.name, side_by_side.LONGEST - 4) for one in read])
-        first, last = (JudgedRun.of(one.found.run, one.samples, one.summary) for one in (read[0], read[-1]))
+        first, last = read[0].judged, read[-1].judged
         wants = partial(self._selection.has_ratio, last.run.plan.baseline)
         moved, not_compared = side_by_side.shifts(first, last, wants)
         between = len(runs) - len(read)
@@ -232,7 +234,7 @@ class Reader:
                 f"speedups are not shown side by side: ratios to different baselines do not compare ({told})",
             )
             pairs = [(name, one._replace(summary=side_by_side.without_ratios(one.summary))) for name, one in pairs]
-        runs = tuple(ComparedRun(label, one.found, one.summary, one.phases) for label, one in pairs)
+        runs = tuple(ComparedRun(label, *one) for label, one in pairs)
         for compared in runs:
             for warning in compared.run.warnings:  # a run's own warnings are shown in a comparison as well
                 self._warnings.add(warning, compared.name)
@@ -293,7 +295,8 @@ def read_and_judge(found: FoundRun) -> tuple[SummarisedRun | BadInput, Warnings]
     except BadInput as error:
         warnings.add_error("the ceilings of its device are not known", folder, error)
     summary, phases = summarise(run, samples, trained, ceilings), side_by_side.estimate_phases(run, samples)
-    return SummarisedRun(found, summary, phases, replace(samples, phases=Samples.empty().phases)), warnings
+    judged = JudgedRun.of(run, replace(samples, phases=Samples.empty().phases), summary)
+    return SummarisedRun(found, summary, judged, phases), warnings
 
 
 @dataclass
@@ -305,6 +308,7 @@ class ObservedRun:
     cases: tuple[Case, ...] = ()
     observations: list[Observation] = field(default_factory=list)
     warnings: Warnings = field(default_factory=Warnings)
+    is_empty: bool = False  # True if nothing was measured
     mistake: BadInput | None = None  # the error if it cannot be read
 
 
@@ -316,6 +320,7 @@ def _observe(selection: Selection, folder: Path) -> ObservedRun:
         observed.cases = run.cases
         blocks, no_longer_training = read_table(folder, "blocks", run), lost_at_step(read_table(folder, "losses", run))
         rounds = round_logs(blocks[counted_blocks(blocks)])
+        observed.is_empty = not any(case.status == "ok" and i in rounds for i, case in enumerate(run.cases))
         for workload in filter(selection.has_workload, dict.fromkeys(case.workload for case in run.cases)):
             places = measured(run, workload)
             if not places or places[0] in no_longer_training:

@@ -16,6 +16,7 @@ EquivalenceVerdict = Literal["same", "within rounding", "departs"]
 ROOM = 4.0
 """The allowed multiple of the observed rounding error; two bits. On Loopmark's small workloads on a CPU, correct loops
 had at most 1.9, others (batch normalisation over parts of a batch, statistics updated twice) at least 15."""
+FEW = 5  # a slow machine compares fewer steps than this, in the time that it has
 LEAST = 2.0**-23  # relative; a smaller difference is below float32's precision, even if every reference is exact
 
 
@@ -59,7 +60,7 @@ def equivalence(proof: Proof, deviations: pd.DataFrame, base: Proof | None, agai
     those of the process that trained ``base``, which is None for the baseline itself. ``within rounding``: no error
     exceeds ``ROOM`` times the observed rounding error of the baseline. ``departs``: all else. A single gradient may err
     as much as under coarse rounding, since it jumps if an activation falls on the other side of a kink; so gradients
-    are judged by the upper median over their steps, against the medians of the baseline and of rounding. A loop that
+    are judged by the median over their steps, against the medians of the baseline and of rounding. A loop that
     differs has no verdict if the model draws random numbers, since it may have drawn different ones. ``again`` is the
     baseline's proof in another process, which shows if it is reproducible.
     """
@@ -140,9 +141,12 @@ def _allowed(statistic: Callable[[Floats], np.floating[Any]], errors: Sequence[F
 
 
 def _typical(rows: _Rows, steps: int, kind: str, layer: str, allowed: float) -> Departure:
-    """The upper median of the error over all steps, at the first step to reach it; steps without a row are exact."""
+    """The upper median of the error over all steps, at the first step to reach it; steps without a row are exact.
+
+    Of few steps it is the lower one, since one step of two, or two of four, may jump over a kink by chance.
+    """
     errors, exact = np.sort(rows.error), max(0, steps - len(rows.error))
-    middle = (exact + len(errors)) // 2
+    middle = (exact + len(errors) - (steps < FEW)) // 2
     error = 0.0 if middle < exact else float(errors[middle - exact])
     step = rows.step[rows.error >= error].min() if error else rows.step.min()
     return Departure(int(step), kind, layer, error, allowed)

@@ -1,5 +1,6 @@
-"""Runs side by side: their selection, their common work, and the names of their machines."""
+"""Runs side by side: their selection, their common work, their ranking, and the names of their machines."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -8,6 +9,8 @@ from datetime import datetime
 from itertools import count
 from typing import NamedTuple
 
+from loopmark.bench.judge import gate
+from loopmark.bench.judge.comparison import LaunchLogs, Verdict, step_logs
 from loopmark.bench.judge.differences import UNKNOWN
 from loopmark.bench.judge.laps import laps_by_case, phase_estimates
 from loopmark.bench.judge.run_comparison import (
@@ -18,7 +21,7 @@ from loopmark.bench.judge.run_comparison import (
     fill_instructions,
     instructions_of,
 )
-from loopmark.bench.judge.settings import STEP
+from loopmark.bench.judge.settings import STEP, Thresholds
 from loopmark.bench.judge.statistics import Estimate, welch
 from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
 from loopmark.bench.records.run import Run
@@ -63,6 +66,7 @@ class ComparedRun:
     name: str  # short and unique
     found: FoundRun
     summary: Summary
+    judged: JudgedRun
     phases: PhaseEstimates = field(default_factory=dict)  # on the clock of the row's `phases`
 
     @property
@@ -113,6 +117,34 @@ class WorkloadComparison:
     def lines(self) -> list[Line]:
         """The rows of every loop."""
         return [line for loop in self.loops for line in self.rows(loop)]
+
+
+class Place(NamedTuple):
+    """One loop of one run in a ranking."""
+
+    line: Line
+    slower: Estimate | None = None  # its seconds a step over those of the fastest; None for the fastest itself
+    verdict: Verdict | None = None  # on that difference
+
+
+def rank(lines: Sequence[Line]) -> tuple[Place, ...]:
+    """Measured loops of several runs, at the same work, by their seconds a step: each against the fastest.
+
+    Independent runs are compared as in `check`: by Welch's t over the logs of their launches. Machines drift between
+    runs, so a difference counts only beyond the default threshold of a step and the noise floors of both runs.
+    """
+
+    def logs(line: Line) -> LaunchLogs:
+        return step_logs(line.compared.judged.members[line.row.case.workload, line.row.case.loop].rounds)
+
+    first, *others = sorted(lines, key=lambda line: line.row.step_seconds.value if line.row.step_seconds else math.inf)
+    places = [Place(first)]
+    for line in others:
+        slower = welch(logs(line), logs(first)).exp()
+        floors = [one.compared.judged.noise_floor(one.row.case.workload) for one in (line, first)]
+        floor = max((floor for floor in floors if floor is not None), default=None)
+        places.append(Place(line, slower, gate.verdict(slower, Thresholds().step, floor)))
+    return tuple(places)
 
 
 @dataclass(frozen=True)

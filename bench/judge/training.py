@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from loopmark.bench.records.training import Proof, Target, Training, TrainingSam
 
 LEAST = 1e-9  # the least value before a logarithm, for a training too short for the clock
 SAME = 1.01  # a smaller gain counts as the same: the baseline is trained once, so its own variation is unknown
+NEAR = 4  # a target within this many times the steps that are timed one by one is reached by unusual steps
 SURE = 0.01  # the allowed chance that a loss without a trend counts as falling
 
 
@@ -61,6 +62,12 @@ class Learning:
     @property
     def reached(self) -> int:
         return sum(one.steps_to_target is not None for one in self.trials)
+
+    @property
+    def first_steps_decide(self) -> bool:
+        """True if the target is so near that the first steps, which compile and allocate, make up its time."""
+        met = [(one.steps_to_target, len(one.trial.first_steps_seconds)) for one in self.trials]
+        return any(steps is not None and steps <= NEAR * first for steps, first in met)
 
     @property
     def learns(self) -> int:
@@ -126,9 +133,10 @@ def learning(
     start = trials[0].start_seconds
     if proof.compile_cache == "cold":  # compiling took longer in the process of the proof
         start += max(0.0, proof.compile_seconds - (trials[0].trial.compile_seconds or 0.0))
-    return Learning(
+    found = Learning(
         target, tuple(trials), seeds, quality, steps, seconds, joules, start, ratios[0], ratios[1], surely_sooner
     )
+    return replace(found, seconds_ratio=None, surely_sooner=False) if found.first_steps_decide else found
 
 
 def judged_trials(training: Training, samples: TrainingSamples) -> dict[tuple[str, str], list[JudgedTrial]]:

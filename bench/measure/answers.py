@@ -18,6 +18,7 @@ from loopmark.bench.measure.clock import BadStep, Block
 from loopmark.bench.measure.meters import DeviceMemoryUse, Disturbance
 from loopmark.bench.measure.warmup import Cycle, WarmUp
 from loopmark.bench.records.run import CacheState, Compilation, GpuState
+from loopmark.loops.loop import Loop
 from loopmark.loops.task import Task
 from loopmark.loops.technique import Skip
 from loopmark.loops.user_code import BadSpec, described
@@ -35,6 +36,16 @@ class Ready:
     parameters: int
     compiles: bool
     data_sha256: str | None
+    code: tuple[str, ...] = ()  # the change of each technique in a training script
+    excludes: tuple[str, ...] = ()  # the techniques that cannot join the loop
+
+
+def in_code(loop: Loop, task: Task) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The last two fields of ``Ready``. The techniques of an older revision have no code."""
+    several = getattr(task, "optimizers", {}).values() or [task.optimizer]
+    names = {"optimizer": " and ".join(type(one).__name__ for one in several), "device": task.device.type}
+    code = tuple(text.format(**names) for one in loop.techniques if (text := getattr(one, "code", "")))
+    return code, tuple(sorted({name for one in loop.techniques for name in one.excludes}))
 
 
 @dataclass(frozen=True)

@@ -172,6 +172,7 @@ class Runner:
             ready = process.within(plan.limit_seconds).set_up(with_hash=launch == 0)
             sha256 = case.data_sha256 or ready.data_sha256
             case = replace(case, batch_size=ready.batch_size, parameters=ready.parameters, data_sha256=sha256)
+            case = replace(case, code=ready.code, excludes=ready.excludes)
             self._cases[index] = case
             warm = process.within(plan.limit_seconds).warm(ceiling_seconds=plan.warmup_ceiling_seconds)
         except BaseException:

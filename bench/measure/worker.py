@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from loopmark.bench.measure import meters
-from loopmark.bench.measure.answers import Finished, Places, Ready, Rows, Turn, Warm, failure_of, traceback_of
+from loopmark.bench.measure.answers import Finished, Places, Ready, Rows, Turn, Warm, failure_of, in_code, traceback_of
 from loopmark.bench.measure.assignment import Assignment
 from loopmark.bench.measure.ceilings.survey import FoundCeilings, ceilings_of
 from loopmark.bench.measure.clock import BadStep, Block, Recording
@@ -94,7 +94,7 @@ class Worker:
         data_sha256 = str(digest()) if with_hash and callable(digest) else None
         self._started += time.perf_counter() - hash_start  # hashing is not part of the loop's start
         compiles = any(technique.compiles for technique in loop.techniques)
-        return Ready(seconds, self._batch_size(), parameters, compiles, data_sha256)
+        return Ready(seconds, self._batch_size(), parameters, compiles, data_sha256, *in_code(loop, self._task))
 
     def rows(self) -> Rows:
         """The rows of the data and of one batch; this batch is not used by any step."""

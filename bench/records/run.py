@@ -156,6 +156,8 @@ class Case:
     launches: tuple[Launch, ...]
     work: tuple[PhaseWork, ...] = ()  # the work of one step, phase by phase; empty if it was not counted
     loading: Loading | None = None  # of a baseline with a loader
+    code: tuple[str, ...] = ()  # the change of each technique in a training script; empty in older runs
+    excludes: tuple[str, ...] = ()  # the techniques that cannot join it
 
     @property
     def label(self) -> str:

@@ -4,10 +4,11 @@ import math
 from collections.abc import Sequence
 from itertools import accumulate
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.transforms import offset_copy
+from matplotlib.typing import FillStyleType
 
 from loopmark.bench.judge.batches import BatchFinding, BatchRow
 from loopmark.bench.judge.bounds import Roof, kinds_of
@@ -17,6 +18,7 @@ from loopmark.bench.records.ceilings import Ceiling, Ceilings
 from loopmark.bench.records.footprint import FootprintCase
 from loopmark.bench.report import layout, show, style
 from loopmark.bench.report.batch_table import is_known
+from loopmark.bench.report.text import grouped
 
 RING, FRAME = 12, 14
 
@@ -91,7 +93,7 @@ def timeline(case: FootprintCase) -> Figure | None:
     moments = [step.before_bytes, *(bytes_ for stretch in step.stretches for bytes_ in stretch.moments)]
     size, unit = show.data_unit(max(moments))
     peaks = {one.phase: f"{style.fitted(one.phase, 1.1)}\npeak {show.data(one.peak_bytes)}" for one in step.phases}
-    entries = [style.mark(label, "s", colours[phase], alpha=0.35) for phase, label in peaks.items()]
+    entries = [style.mark(label, "s", colours[phase], alpha=0.6) for phase, label in peaks.items()]
     entries.append(Line2D([], [], color=style.GREY, linestyle=style.DASHES[1], label="before the step"))
     title = (
         f"{style.fitted(case.workload)}, {style.fitted(case.loop)}: memory within a step of {step.batch_size:,} samples"
@@ -100,7 +102,7 @@ def timeline(case: FootprintCase) -> Figure | None:
     axes = layout.line_axes(title, entries)
     ends = list(accumulate(len(stretch.moments) for stretch in step.stretches))
     for stretch, first, last in zip(step.stretches, [0, *ends], ends, strict=False):
-        axes.axvspan(first, last, color=colours[stretch.phase], alpha=0.22, linewidth=0)
+        axes.axvspan(first, last, color=colours[stretch.phase], alpha=0.6, linewidth=0)
     axes.step(range(len(moments)), [moment / size for moment in moments], where="post", color=style.BLACK, linewidth=1)
     axes.axhline(step.before_bytes / size, color=style.GREY, linestyle=style.DASHES[1], linewidth=0.9)
     axes.set(xlim=(0, len(moments) - 1), ylim=(0, max(moments) / size * HEADROOM))
@@ -113,9 +115,9 @@ def timeline(case: FootprintCase) -> Figure | None:
     return layout.figure_of(axes)
 
 
-PHASE_MARKERS = {"forward": ">", "backward": "<"}  # other phases have a circle
+FILLS: dict[str, FillStyleType] = {"forward": "none", "backward": "full"}  # of a phase's markers; others are half full
 BAND = "#D9D9D9"
-LARGEST_MARKER, SMALLEST_MARKER = 16.0, 4.0
+PITCH = 6.5  # points from one loop's marker to the next at one intensity
 LARGEST, SMALLEST = 1e18, 1e-3
 
 
@@ -124,7 +126,8 @@ def rooflines(
 ) -> Figure | None:
     """Operations a second over operations a byte, on logarithmic axes; None where none is known.
 
-    A phase without matrix products is not on these axes; the table has it.
+    A phase without matrix products is not on these axes; the table has it. Loops that do the same operations on
+    the same bytes have one intensity: their markers stand side by side around it.
     """
     copy = ceilings.bytes_per_second() if ceilings else None
     rows = [row for row in workload.rows if row.roofline is not None and not row.case.repeat]
@@ -134,33 +137,40 @@ def rooflines(
     kinds = dict.fromkeys(kind for row in rows for kind in kinds_of(row.case.work))
     roofs = [ceiling for kind in kinds if (ceiling := ceilings.flops_per_second(kind)) is not None]
     phases = dict.fromkeys(name for _, name, _ in points)
-    entries = style.legend((styles[row.case.label] for row in rows), marker="s")
-    entries += [style.mark(style.fitted(name), PHASE_MARKERS.get(name, "o"), style.GREY, 7) for name in phases]
+    entries = style.legend((styles[row.case.label] for row in rows), as_markers=True)
+    entries += [style.mark(style.fitted(name), "o", style.GREY, 7, fillstyle=_fill(name)) for name in phases]
     axes = layout.line_axes(
         f"{style.fitted(workload.workload)}: the phases and the device's limits", entries,
-        note="Bands: the 95 % intervals of the measured ceilings. Phases without matrix products are in the table.",
+        note="Loops of one intensity stand side by side. Bands: 95 % intervals of the ceilings. Phases without matrix "
+        "products: in the table.",
     )  # fmt: skip
     axes.set(xscale="log", yscale="log")
     intensities = [roof.intensity for _, _, roof in points]
     marked = [*intensities, *(roof.value / copy.value for roof in roofs)]
-    left, right = min(marked) / 4, max(marked) * 4
+    left, right = min(marked) / 1.7, max(marked) * 1.7
     _draw_roofs(axes, copy, roofs, left, right)
-    # Hollow markers get smaller from loop to loop, so that loops at the same place all show.
-    sizes = np.linspace(LARGEST_MARKER, SMALLEST_MARKER, len(rows))
+    together = grouped((f"{name} {roof.intensity:.3g}", row.case.label) for row, name, roof in points)
     for row, name, roof in points:
+        look = styles[row.case.label]
+        group = [label for label in together[f"{name} {roof.intensity:.3g}"] if not styles[label].behind]
+        aside = 0.0 if look.behind else (group.index(row.case.label) - (len(group) - 1) / 2) * PITCH
         axes.plot(
-            roof.intensity, roof.flops_per_second, PHASE_MARKERS.get(name, "o"), color=styles[row.case.label].colour,
-            markersize=sizes[rows.index(row)], markerfacecolor="none", markeredgewidth=1.3,
-            zorder=2.5 if styles[row.case.label].behind else 3.0,
+            roof.intensity, roof.flops_per_second, look.marker, color=look.colour, markersize=6, fillstyle=_fill(name),
+            markeredgewidth=1.2, zorder=2.5 if look.behind else 3.0,
+            transform=offset_copy(axes.transData, layout.figure_of(axes), aside, units="points"),
         )  # fmt: skip
     lowest = min(min(roof.flops_per_second for _, _, roof in points), left * copy.low)
     highest = max([ceiling.high for ceiling in roofs] + [roof.flops_per_second for _, _, roof in points])
-    axes.set(xlim=(left, right), ylim=(lowest / 2, highest * 3))
+    axes.set(xlim=(left, right), ylim=(lowest / 1.5, highest * 2))
     style.log_ticks(axes.xaxis, left, right, lambda value: f"{value:g}")
     style.log_ticks(axes.yaxis, *axes.get_ylim(), _rate)
     axes.set(xlabel="floating-point operations for each byte that has to move")
     axes.set(ylabel="floating-point operations a second")
     return layout.figure_of(axes)
+
+
+def _fill(phase: str) -> FillStyleType:
+    return FILLS.get(phase, "left")
 
 
 def _multiplying(row: Row) -> list[tuple[str, Roof]]:

@@ -17,6 +17,7 @@ from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row
 from loopmark.bench.report import cells, layout, show, style
 from loopmark.bench.report import compare_words as words
+from loopmark.bench.report.text import short
 
 LINE = 0.19  # inches from one line to the next
 LEFT = 2.25
@@ -81,13 +82,13 @@ def note_of(comparison: WorkloadComparison) -> str:
     return "" if comparison.is_same_work else words.other_work(comparison)
 
 
-COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.PURPLE, style.SKY, style.VERMILLION, style.GREY, style.YELLOW)
+GREYS = ("#6E6E6E", "#B4B4B4", "#909090", "#D2D2D2")  # the machines in turn: a hue would mean a phase or a loop
 RATE_INCHES = 2.0  # for the figures beside the bars
 FAR_APART = 20  # a largest rate above this multiple of the smallest makes the smallest bar invisible
 MOST_EMPTY = 1.5  # the longest scale, as a multiple of the longest bar, to show an interval's end
 
 
-def throughput(comparison: WorkloadComparison, compared_runs: Sequence[ComparedRun]) -> Figure | None:
+def throughput(comparison: WorkloadComparison, compared_runs: Sequence[ComparedRun]) -> Figure | str | None:
     """Samples a second with intervals; a mark in each bar shows the baseline of the same machine.
 
     Where machines are far apart, dots on a log scale replace the bars: slow ones would be invisible.
@@ -102,11 +103,14 @@ def throughput(comparison: WorkloadComparison, compared_runs: Sequence[ComparedR
     }
     if not rates:
         return None
+    if len(rates) == 1:
+        ((machine, loop),) = rates
+        return f"No plot of samples a second: only {short(loop)} on {short(machine)} has any."
     title = f"{style.fitted(comparison.workload)}: samples a second"
     base_label = f"{style.fitted(words.baseline(comparison))} on the same machine, in the same run"
     entry = style.mark(base_label, "|", style.BLACK, 9, markeredgewidth=1.6)
     axes, places = board(comparison, title, [entry], right=RATE_INCHES)
-    colours = {compared.name: COLOURS[i % len(COLOURS)] for i, compared in enumerate(compared_runs)}
+    colours = {compared.name: GREYS[i % len(GREYS)] for i, compared in enumerate(compared_runs)}
     drawn: dict[float, tuple[Estimate, str]] = {}
     bases: dict[float, float] = {}
     for place in places:
@@ -182,8 +186,8 @@ def shares(comparison: WorkloadComparison) -> Figure | None:
     return layout.figure_of(axes)
 
 
-SPEEDUP_COLOURS = LinearSegmentedColormap.from_list("slower to faster", [style.VERMILLION, style.LIGHT_INK, style.BLUE])
-"""Every reader can distinguish orange and blue; in grey, both are darker than the middle."""
+SPEEDUP_COLOURS = LinearSegmentedColormap.from_list("slower to faster", [style.SLOWER, style.LIGHT_INK, style.FASTER])
+"""Every reader can distinguish brown and blue; in grey, both are darker than the middle."""
 LEAST_REACH = math.log(1.25)  # the least end of the scale, so that a few per cent look small
 MOST_REACH = math.log(8)  # the greatest end of the scale; larger ratios have the darkest colour
 BAR_MARGIN = 1.25
@@ -191,18 +195,20 @@ CELL, WIDEST = 0.4, 1.5
 LABEL_LINES, NAME_LINES = 3, 2
 """Lines of a machine's name above its column and of a loop's beside its row: short forms can look alike."""
 TINY = 6.0
-DARK = 0.7  # the share of the scale from which blue has white letters
+DARK = 0.5  # the share of the scale from which letters are white
 KEY = f"below each figure its 95 % interval; {cells.SAME} no claim; grey: not measured"
 ABSENT = "#DDDDDD"  # light on every page, since its letters are dark
 
 
-def speedups(comparison: WorkloadComparison) -> Figure | None:
+def speedups(comparison: WorkloadComparison) -> Figure | str | None:
     """A heat map of loops by machines: ~ on the middle colour without a claim, grey if not measured."""
     loops = [loop for loop in measured(comparison) if loop != comparison.runs[0].run.plan.baseline]
     rows = [[compared.row(comparison.workload, loop) for compared in comparison.runs] for loop in loops]
     logs = np.array([[_log(row) for row in line] for line in rows], dtype=float)
     if not any(row is not None and row.speedup for line in rows for row in line):
         return None
+    if not np.nan_to_num(logs).any():
+        return "No heat map of speedups: no loop is faster or slower on any machine. The table has the intervals."
     note = note_of(comparison)
     columns = len(comparison.runs)
     width = min(WIDEST, (layout.WIDTH - layout.NAMES - BAR_MARGIN) / columns)
@@ -231,7 +237,7 @@ def speedups(comparison: WorkloadComparison) -> Figure | None:
         layout.offset_text(axes, label, (x + 0.5, 1), (0, 4), ("data", "axes fraction"), **look)
     for y, line in enumerate(rows):
         for x, row in enumerate(line):
-            dark = logs[y, x] > DARK * reach  # the orange end is light enough for black
+            dark = abs(logs[y, x]) > DARK * reach
             _write(axes, x + 0.5, y + 0.5, row, style.LIGHT_INK if dark else style.DARK_INK, width)
     layout.write_note(axes, layout.EDGE, KEY)
     _colour_bar(axes, scale, reach, top, height)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -22,6 +23,7 @@ from loopmark.bench.report.table import (
     Table,
     as_wide_as,
     figure,
+    linked,
     measured,
     print_lines,
     table_of,
@@ -54,7 +56,10 @@ def _lines(found: SideBySide, console: Console) -> Iterator[Text]:
     sentences = [] if found.is_over_time else list(words.conclusions(found))
     if sentences:
         yield Text()
-        yield from (Text(sentence, "bold") for sentence in sentences)
+        yield from map(Text, sentences)
+    if answers := list(words.answers(found)):
+        yield Text(f"\n{words.COUNTS}", "dim")
+        yield from (Text(answer.text, "bold") for answer in answers)
     if len(found.runs) > 1 and not found.have_something_in_common:
         yield Text()
         yield Text(words.NOTHING_IN_COMMON, "bold")
@@ -154,19 +159,23 @@ PAGE: tuple[Column[Line], ...] = (
 )
 
 
-def contents(found: SideBySide, plots: Sequence[Plot], warnings: Sequence[str]) -> dict[str, Any]:
-    """The context of the templates: plain text, tables and plots; a part without content is empty."""
+def contents(found: SideBySide, folder: Path, plots: Sequence[Plot], warnings: Sequence[str]) -> dict[str, Any]:
+    """The context of the pages in ``folder``: plain text, tables and plots; a part without content is empty."""
     facts = words.facts(found) if len(found.runs) > 1 else {}
+    facts.pop(words.RUN, None)  # the table of the runs has their names
     names = [compared.name for compared in found.runs]
     runs = (
-        [e.name, e.run.machine.name, e.run.plan.device, str(e.run.plan.threads), e.run.name, e.found.folder]
-        for e in found.runs
+        (one.name, linked(run.name, one.found.folder, folder), run.machine.name, run.plan.device, str(run.plan.threads))
+        for one in found.runs
+        if (run := one.run)
     )
     return {
         "headline": words.headline(found),
         "notes": found.notes,
         "warnings": warnings,
         "facts": table_of(["", *names], ([name, *values] for name, values in facts.items()), figures=False),
+        "answers": [answer.text for answer in words.answers(found)],
+        "counts": words.COUNTS,
         "conclusions": [] if found.is_over_time else list(words.conclusions(found)),
         "is_over_time": found.is_over_time and found.have_something_in_common,
         "ask": words.ASK_FOR_A_VERDICT,
@@ -174,7 +183,7 @@ def contents(found: SideBySide, plots: Sequence[Plot], warnings: Sequence[str]) 
         "not_compared": found.not_compared,
         "workloads": [_section(comparison, plots) for comparison in found.workloads],
         "baseline": words.baseline(found),
-        "runs": table_of(["name", "machine", "device", "threads", "run", "folder"], runs, figures=False),
+        "runs": table_of(["name", "run", "machine", "device", "threads"], runs, figures=False),
     }
 
 

@@ -3,10 +3,22 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from operator import attrgetter
+from typing import NamedTuple
 
 from loopmark.bench.judge.comparison import Verdict, peaks_of_memory
 from loopmark.bench.judge.differences import unlike
-from loopmark.bench.judge.side_by_side import ComparedRun, Shift, SideBySide, StepWork, WorkloadComparison, settings_of
+from loopmark.bench.judge.settings import Thresholds
+from loopmark.bench.judge.side_by_side import (
+    ComparedRun,
+    Line,
+    Place,
+    Shift,
+    SideBySide,
+    StepWork,
+    WorkloadComparison,
+    rank,
+    settings_of,
+)
 from loopmark.bench.judge.summary import Row
 from loopmark.bench.report import cells, show
 from loopmark.bench.report.takeaway import doubt_of
@@ -23,6 +35,16 @@ VERBS: dict[Verdict, str] = {
     "same": "makes no difference on",
     "inconclusive": "is not settled on",
 }
+# The fastest run against another one, by the verdict on that one.
+AGAINST: dict[Verdict | None, str] = {
+    "slower": "{0} as fast as {1}",
+    "same": "as fast as {1}, ~ {2}",
+    "inconclusive": "not told apart from {1}, ~ {2}",
+}
+COUNTS = (
+    "These are absolute seconds of independent runs, and machines drift between runs. So a difference counts only "
+    f"beyond {show.percent(Thresholds().step)} and both noise floors, as in `loopmark check`."
+)
 ENDED = {"skipped": "is skipped"}  # the words for a status in a sentence; other statuses are used as they are
 # The fields in which settings may differ, by their names in a sentence.
 KINDS = {"machine": "fingerprint", "device": "device", "threads": "threads", "instructions": "instructions"}
@@ -104,6 +126,54 @@ def other_work(comparison: WorkloadComparison) -> str:
         if len(values) > 1:
             told.append(f"{field.name.replace('_', ' ')} {' or '.join(values)}")
     return plain(f"not the same work ({', '.join(told)}): only ratios to {baseline(comparison)} compare")
+
+
+class Answer(NamedTuple):
+    """Which machine or setting is faster on one workload, by how much, in one sentence."""
+
+    workload: str
+    text: str
+    places: tuple[Place, ...] = ()  # the fastest first; empty if nothing compares
+
+
+def answers(found: SideBySide) -> Iterator[Answer]:
+    """The answers on every workload of several runs: with the baseline, and with the best loop of each run.
+
+    Runs of one machine over time have none. The best loop is the fastest that was shown to train as the baseline does.
+    """
+    for comparison in () if found.is_over_time else (one for one in found.workloads if len(one.runs) > 1):
+        name, who = comparison.workload, short(comparison.workload)
+        cases = [(compared, compared.judged.base(name)) for compared in comparison.runs]
+        base = [Line(compared, case.row) for compared, case in cases if case is not None]
+        best = [_best(comparison, line) for line in base]
+        if not comparison.is_same_work:
+            told = [f"{short(r.case.loop)} on {e.name} ({show.ratio_range(r.speedup)})" for e, r in best if r.speedup]
+            yield Answer(
+                name, f"{who}: {'; the best loop is '.join(filter(None, [other_work(comparison), listed(told)]))}."
+            )
+        elif len(base) < 2:
+            yield Answer(name, f"{who}: no two runs measured {baseline(comparison)}, so nothing compares.")
+        else:
+            kinds = {"baseline": base, "best loop": best if [r for _, r in best] != [r for _, r in base] else []}
+            yield from (_answer(name, kind, rank(lines)) for kind, lines in kinds.items() if lines)
+
+
+def _best(comparison: WorkloadComparison, base: Line) -> Line:
+    lines = [line for line in comparison.lines if line.compared is base.compared and line.row.verdict == "faster"]
+    sure = [line for line in lines if not _doubt(comparison, *line)]
+    return max(sure, key=lambda line: line.row.speedup.value if line.row.speedup else 0.0, default=base)
+
+
+def _answer(workload: str, kind: str, places: tuple[Place, ...]) -> Answer:
+    loops = {place.line.row.case.loop for place in places}
+
+    def who(place: Place, unit: str = "") -> str:
+        loop = f"{short(place.line.row.case.loop)}, " if len(loops) > 1 else ""
+        return f"{place.line.compared.name} ({loop}{show.seconds_of(place.line.row.step_seconds)}{unit})"
+
+    told = [AGAINST[p.verdict].format(show.ratio_range(p.slower), who(p), show.interval(p.slower)) for p in places[1:]]
+    how = f"each one's {kind}" if len(loops) > 1 else short(*loops)
+    return Answer(workload, f"{short(workload)} with {how}: {who(places[0], ' a step')} is {listed(told)}.", places)
 
 
 def conclusions(found: SideBySide) -> Iterator[str]:

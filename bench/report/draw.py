@@ -14,6 +14,7 @@ from loopmark.bench.records.files import replace_file
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
 from loopmark.bench.records.training import Training, TrainingSamples
+from loopmark.bench.report.cards import choice_record
 from loopmark.bench.report.ceilings import roofline_record
 from loopmark.bench.report.cells import loading_record
 from loopmark.bench.report.figures import as_csv, record
@@ -80,6 +81,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
             {
                 "workload": workload.workload,
                 "noise_floor": workload.noise_floor,
+                "choice": choice_record(workload),
                 "instrumentation": strict(asdict(workload.instrumentation)) if workload.instrumentation else None,
                 "cases": [
                     {
@@ -118,7 +120,7 @@ def _figures(
         yield name, "phases", partial(plots.phases, workload)
         yield name, "speedup", partial(plots.speedup, workload)
         yield name, "breakeven", partial(plots.break_even, workload, styles)
-        yield name, "distribution", partial(plots.distribution, workload, cases, samples)
+        yield name, "distribution", partial(plots.distribution, workload, cases, samples, styles)
         yield name, "steps", partial(trajectories.step_times, workload, cases, samples, styles, in_turns=in_turns)
         yield name, "losses", partial(trajectories.losses, workload, cases, samples, styles)
         yield name, "roofline", partial(capacity_plots.rooflines, workload, ceilings, styles)

@@ -50,6 +50,8 @@ PLOTS = {
     "memory": ("Bytes in use from moment to moment within a step", ""),
 }  # the content of each plot, and how to read it, by the stem of its file's name, in order of importance
 
+NARROW = ("phases", "speedup")  # the plots whose functions draw a narrow version too
+
 
 @dataclass(frozen=True)
 class Plot:
@@ -58,16 +60,18 @@ class Plot:
     workload: str
     file: str  # its name in ``plots/``
     stem: str
-    text: str  # a description, for readers who cannot see it
+    text: str  # a description, for readers who cannot see it; or the reason why there is no drawing
     svg: str = ""  # the drawing itself
+    narrow: str = ""  # a drawing for narrow screens
     caption: str = ""  # what its title does not say: its key figures, and how to read it
 
 
-Figures = Iterable[tuple[str, str, Callable[[], Any]]]  # workload, stem, and a function that returns the figure or None
+Figures = Iterable[tuple[str, str, Callable[..., Any]]]
+"""Workload, stem, and a function that returns the figure, a reason why it would say nothing, or None without data."""
 
 
 def draw_plots(folder: Path, figures: Figures, told: Mapping[tuple[str, str], str] | None = None) -> list[Plot]:
-    """Draw ``figures`` into ``folder``, and remove the old files of a figure that is None now.
+    """Draw ``figures`` into ``folder``, and remove the old files of one that is not drawn now.
 
     No other file is touched: the folder, or other files in it, may be a user's own.
 
@@ -82,13 +86,13 @@ def draw_plots(folder: Path, figures: Figures, told: Mapping[tuple[str, str], st
     figures = list(figures)
     slug = slugs(workload for workload, *_ in figures)
 
-    def draw(workload: str, stem: str, figure_of: Callable[[], Any]) -> Plot | None:
+    def draw(workload: str, stem: str, figure_of: Callable[..., Any]) -> Plot | None:
         figure = figure_of()
         png, svg = (folder / f"{stem}-{slug[workload]}.{kind}" for kind in ("png", "svg"))
-        if figure is None:
+        if figure is None or isinstance(figure, str):
             png.unlink(missing_ok=True)
             svg.unlink(missing_ok=True)
-            return None
+            return Plot(workload, svg.name, stem, figure) if figure else None
         folder.mkdir(exist_ok=True)
         replace_file(png, style.save(figure, "png"))
         drawing = style.save(figure, "svg")
@@ -96,7 +100,8 @@ def draw_plots(folder: Path, figures: Figures, told: Mapping[tuple[str, str], st
         (content, reading), figures = PLOTS[stem], (told or {}).get((stem, workload), "")
         text = ": ".join(filter(None, (f"{content}, on {workload}", figures)))
         caption = ". ".join(filter(None, (figures, reading)))
-        return Plot(workload, svg.name, stem, text, drawing.decode(), caption)
+        narrow = style.save(figure_of(narrow=True), "svg") if stem in NARROW else b""
+        return Plot(workload, svg.name, stem, text, drawing.decode(), narrow.decode(), caption)
 
     with style.styled():
         return [plot for plot in over_cores(lambda figure: draw(*figure), figures) if plot is not None]

@@ -14,13 +14,14 @@ from loopmark.bench.judge.laps import counted_blocks
 from loopmark.bench.judge.summary import WorkloadSummary
 from loopmark.bench.records.samples import Samples
 from loopmark.bench.report import cells, layout, show, style
+from loopmark.bench.report.text import short
 
 Floats = NDArray[np.float64]
 VERDICTS = {
-    "faster": (">", style.GREEN),
-    "slower": ("<", style.VERMILLION),
-    "same": ("o", style.BLUE),
-    "inconclusive": ("D", style.ORANGE),
+    "faster": (">", style.FASTER),
+    "slower": ("<", style.SLOWER),
+    "same": ("o", style.MUTED),
+    "inconclusive": ("D", style.MUTED),
     "noise check": ("x", style.GREY),
     show.ABSENT: (".", style.GREY),
 }  # marker and colour
@@ -28,7 +29,7 @@ SMALLEST, LARGEST = 1e-9, 1e9  # ratios beyond these are not drawn: such times a
 BASELINE_MARK: dict[str, Any] = {"color": style.BLACK, "linestyle": style.DASHES[2], "linewidth": 0.8}
 
 
-def phases(workload: WorkloadSummary) -> Figure | None:
+def phases(workload: WorkloadSummary, *, narrow: bool = False) -> Figure | None:
     """Seconds a step in each phase, stacked, one bar for each loop; on a GPU, by the device's clock."""
     rows = [row for row in workload.rows if sum(row.phases.values()) > 0]
     if not rows:
@@ -42,25 +43,39 @@ def phases(workload: WorkloadSummary) -> Figure | None:
     entries = [style.mark(style.fitted(phase, 0.85), "s", colours[phase]) for phase in names]
     if any(row.is_baseline for row in rows):
         entries.append(Line2D([], [], label="baseline", **BASELINE_MARK))
-    axes = layout.bar_axes(rows, title, entries, right=0.3)
+    axes = layout.bar_axes(rows, title, entries, right=0.3, narrow=narrow)
     bars = [(y, {phase: seconds / size for phase, seconds in row.phases.items()}) for y, row in enumerate(rows)]
-    layout.phase_bars(axes, bars, colours, 0.72, least=0.055 * longest / size, text=show.percent)
+    share, thick = (lambda share: f"{share * 100:.0f}", 0.4) if narrow else (show.percent, 0.72)
+    layout.phase_bars(axes, bars, colours, thick, least=0.055 * longest / size, text=share)
     behind = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
     for y, (row, seconds) in enumerate(zip(rows, lengths, strict=True)):
-        at = (seconds + 0.008 * longest) / size
-        axes.text(at, y, show.seconds(seconds), size=8, va="center", bbox=behind, zorder=2)
+        if narrow:
+            layout.above_bar(axes, show.seconds(seconds), (1, y), size=8, ha="right")
+        else:
+            at = (seconds + 0.008 * longest) / size
+            axes.text(at, y, show.seconds(seconds), size=8, va="center", bbox=behind, zorder=2)
         if row.is_baseline:
             axes.axvline(seconds / size, zorder=0.5, **BASELINE_MARK)
     clock = "device" if any(row.device_phases for row in rows) else "host"
-    axes.set(xlim=(0, longest / size * 1.12), xlabel=f"{unit} a step, timed phase by phase on the {clock}'s clock")
+    label = (
+        f"{unit} a step on the {clock}'s clock, and % of it"
+        if narrow
+        else f"{unit} a step, timed phase by phase on the {clock}'s clock"
+    )
+    axes.set(xlim=(0, longest / size * (1.01 if narrow else 1.12)), xlabel=label)
     return layout.figure_of(axes)
 
 
-def speedup(workload: WorkloadSummary) -> Figure | None:
-    """Each loop's speedup over the baseline with its interval, and the noise floor as a band around 1."""
+def speedup(workload: WorkloadSummary, *, narrow: bool = False) -> Figure | str | None:
+    """Each loop's speedup over the baseline with its interval, and the noise floor as a band around 1.
+
+    A reason not to draw it where there is only the baseline's repetition.
+    """
     found = [(row, row.speedup) for row in workload.rows if row.speedup and SMALLEST < row.speedup.value < LARGEST]
     if not found:
         return None
+    if all(row.case.repeat for row, _ in found):
+        return f"No plot of speedups: only {short(workload.baseline)}'s repetition has one."
     entries, base = [], style.fitted(workload.baseline)
     for verdict in dict.fromkeys(cells.verdict(row) for row, _ in found):
         marker, colour = VERDICTS[verdict]
@@ -70,7 +85,7 @@ def speedup(workload: WorkloadSummary) -> Figure | None:
     if floor > 1:
         entries.append(style.mark(f"noise floor {show.noise_floor(workload.noise_floor)}", "s", "#D9D9D9"))
     title = f"{style.fitted(workload.workload)}: speedup over {base}"
-    axes = layout.bar_axes([row for row, _ in found], title, entries, right=1.85)
+    axes = layout.bar_axes([row for row, _ in found], title, entries, right=1.85, narrow=narrow)
     axes.axvspan(1 / floor, floor, color="#D9D9D9", linewidth=0, zorder=0)
     axes.axvline(1, color=style.BLACK, linewidth=0.9, zorder=1)
     known = [1 / floor, floor, 1 / 1.01, 1.01]
@@ -78,10 +93,13 @@ def speedup(workload: WorkloadSummary) -> Figure | None:
         ends = [end for end in (estimate.low, estimate.value, estimate.high) if SMALLEST < end < LARGEST]
         known += ends
         _whisker(axes, y, estimate.value, ends, *VERDICTS[cells.verdict(row)])
-        layout.offset_text(axes, cells.speedup(row), (1, y), (8, 0), layout.BESIDE, va="center", size=8)
+        if narrow:
+            layout.above_bar(axes, cells.speedup(row), (1, y), size=8, ha="right")
+        else:
+            layout.offset_text(axes, cells.speedup(row), (1, y), (8, 0), layout.BESIDE, va="center", size=8)
     low, high = min(known), max(known)
     low, high = low / (high / low) ** 0.06, high * (high / low) ** 0.06
-    label = f"{base}'s seconds a step over the loop's, with the 95 % interval"
+    label = "with the 95 % interval" if narrow else f"{base}'s seconds a step over the loop's, with the 95 % interval"
     style.log_scale(axes.xaxis, low, high, lambda value: f"{value:g}x", label)
     return layout.figure_of(axes)
 
@@ -108,7 +126,7 @@ def break_even(workload: WorkloadSummary, styles: dict[str, style.LineStyle]) ->
     last = 30 * max(crossing for _, crossing, *_ in found)
     steps = [last ** (i / 200) for i in range(201)]
     start = base.start_seconds or 0.0
-    axes.axhline(1, color=style.BLACK, linewidth=1.8)
+    axes.axhline(1, **styles[base.case.label].line)
     drawn = [1.0]
     for look, crossing, step, ratio in found:
         late = crossing * step * (ratio - 1)
@@ -138,7 +156,9 @@ DENSE = 0.65  # the opacity of a density, visible on a dark page too
 FLOOR, HEIGHT = 0.3, 0.72  # the base of a density below its loop's line, and its greatest height; loops are 1 apart
 
 
-def distribution(workload: WorkloadSummary, cases: dict[str, int], samples: Samples) -> Figure | None:
+def distribution(
+    workload: WorkloadSummary, cases: dict[str, int], samples: Samples, styles: dict[str, style.LineStyle]
+) -> Figure | None:
     """Seconds a step of the counted blocks without laps: density, middle half, each launch's median, and the step.
 
     The step is the table's figure. Where launches differ, the median of all blocks is not the same.
@@ -155,10 +175,10 @@ def distribution(workload: WorkloadSummary, cases: dict[str, int], samples: Samp
     if not 0 < low < high < math.inf:
         return None
     entries = [
-        style.mark("density of blocks", "s", style.BLUE, alpha=DENSE),
+        style.mark("density of blocks", "s", style.GREY, alpha=DENSE),
         Line2D([], [], color=style.BLACK, linewidth=3, label="middle half"),
         style.mark("a step", "|", style.BLACK, 11, markeredgewidth=2),
-        style.mark("median of a launch", "^", style.VERMILLION, 5),
+        style.mark("median of a launch", "^", style.BLACK, 5),
     ]
     title = f"{style.fitted(workload.workload)}: how step times are spread"
     axes = layout.bar_axes(rows, title, entries, right=1.35)
@@ -169,10 +189,9 @@ def distribution(workload: WorkloadSummary, cases: dict[str, int], samples: Samp
     edges = np.geomspace(low, high, int(np.clip(4 * np.sqrt(fewest), FEWEST_BINS, MOST_BINS)) + 1)
     for y, row in enumerate(rows):
         group = groups[cases[row.case.label]]
-        colour = style.GREY if row.case.repeat else style.BLACK if row.is_baseline else style.BLUE
         medians = group.groupby("launch")["seconds"].median().to_numpy()
         step = row.step_seconds.value if row.step_seconds else float(np.median(medians))
-        _spread(axes, y, group["seconds"].to_numpy(), medians, step, edges, colour)
+        _spread(axes, y, group["seconds"].to_numpy(), medians, step, edges, styles[row.case.label].colour)
     return layout.figure_of(axes)
 
 
@@ -184,7 +203,15 @@ def _spread(axes: Axes, y: int, seconds: Floats, launches: Floats, step: float, 
     quarter, three_quarters = np.quantile(seconds, (0.25, 0.75))
     axes.plot([quarter, three_quarters], [y + FLOOR] * 2, color=style.BLACK, linewidth=3, solid_capstyle="butt")
     axes.plot(step, y + FLOOR - 0.1, "|", color=style.BLACK, markersize=11, markeredgewidth=2)
-    axes.plot(launches, [y + FLOOR + 0.05] * len(launches), "^", color=style.VERMILLION, markersize=4.5, zorder=3)
+    axes.plot(
+        launches,
+        [y + FLOOR + 0.1] * len(launches),
+        "^",
+        color=style.BLACK,
+        markersize=5,
+        markeredgecolor="white",
+        zorder=3,
+    )
     beyond = int(np.sum((seconds < edges[0]) | (seconds > edges[-1])))
     text = show.seconds(step) + (f"\n{show.percent(beyond / len(seconds))} beyond" if beyond else "")
     layout.offset_text(axes, text, (1, y), (8, 0), layout.BESIDE, va="center")

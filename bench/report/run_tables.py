@@ -14,6 +14,7 @@ from loopmark.bench.records.ceilings import Ceilings
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
 from loopmark.bench.report import cells, show
+from loopmark.bench.report.cards import card_lines, cards, matrix, title
 from loopmark.bench.report.ceilings import remarks
 from loopmark.bench.report.disturbance import advice, disturbance_table, seen_by_case, slow_together
 from loopmark.bench.report.figures import columns
@@ -30,7 +31,7 @@ from loopmark.bench.report.table import (
     measured,
     print_lines,
 )
-from loopmark.bench.report.takeaway import takeaway, warnings_of
+from loopmark.bench.report.takeaway import warnings_of
 from loopmark.bench.report.text import elide, plain, short
 from loopmark.bench.report.training_table import section, starts_of, training_lines
 
@@ -38,7 +39,7 @@ MOST_WARNINGS = 6  # in the terminal; the pages have all
 
 
 def print_summary(summary: Summary, console: Console | None = None) -> None:
-    """Print the run's table, warnings and takeaway, as wide as the terminal; a file counts as ``FILE_WIDTH`` wide."""
+    """Print the run's table, warnings and cards, as wide as the terminal; a file counts as ``FILE_WIDTH`` wide."""
     console = as_wide_as(console)
     print_lines(_lines(summary, console), console)
     console.print()
@@ -50,7 +51,7 @@ def print_summary(summary: Summary, console: Console | None = None) -> None:
         if len(warnings) > MOST_WARNINGS:
             console.print(Text(f"warnings only in report.html: {len(warnings) - MOST_WARNINGS}", "yellow"))
         console.print()
-    print_lines([Text(takeaway(summary), "bold")], console)
+    print_lines(card_lines(summary, console), console)
 
 
 def _lines(summary: Summary, console: Console) -> Iterator[Text]:
@@ -144,13 +145,15 @@ def page_context(
     return {
         "run": run,
         "warnings": warnings_of(run),
-        "takeaway": takeaway(summary),
+        "title": title(summary),
+        "cards": cards(summary),
+        "matrix": matrix(summary),
         "baseline": short(run.plan.baseline),
         "workloads": [_section(workload, summary, samples, plots) for workload in summary.workloads],
         "machine": machine_table(run.machine, run.environment),
         "gpu": gpu_table(run),
         "came_to": _came_to(run),
-        "measured": f"{device}, torch {torch}, run {short(run.name)}, measured in {show.seconds(run.seconds)}",
+        "measured": f"{device}, torch {torch}, {run.machine.name}, run {short(run.name)}, {show.seconds(run.seconds)}",
         "data": [f"{name}: {sha256}" for name, sha256 in hashes],
         "doubts": [_sentence(remark) for remark in remarks(ceilings)] if ceilings else [],
     }

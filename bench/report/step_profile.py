@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
@@ -16,17 +16,24 @@ from loopmark.bench.records.run import labelled
 from loopmark.bench.records.trace import KERNELS_FILE, OUTSIDE, TRACE_FILE, Cost, PhaseCosts, Profile, Trace
 from loopmark.bench.report import cells, show
 from loopmark.bench.report.plot_files import Figures, draw_plots
-from loopmark.bench.report.table import GAP, Column, Table, as_wide_as, csv_of, picked, print_lines
+from loopmark.bench.report.table import GAP, Column, Table, TextTable, as_wide_as, csv_of, picked, print_lines
 from loopmark.bench.report.text import ELLIPSIS, elide, plain
 
-DEAREST = 10
+DEAREST, DEAREST_OF_ALL = 10, 5  # rows of a phase, and of the whole step
+FULL = 0.9  # the share of a step with kernels from which the device hardly waits for the host
 NAME_WIDTH, LONGEST = 60, 1200
 INDENT = "  "
-LEAST_NAME, WIDEST_NAME = 12, 80
+LEAST_NAME, WIDEST_NAME, PHASE_WIDTH = 12, 80, 16
 TAIL = 4  # a shortened name keeps its end in a quarter of its width
 MUCH_MORE = 1.05  # operators that add up to more than this multiple of their phase ran in several threads
 
-CostRow = tuple[Cost, float | None]  # a kernel's cost, and its share of its phase
+
+class CostRow(NamedTuple):
+    """A kernel's cost, and its share of its phase, or of the step where the row names the phase."""
+
+    cost: Cost
+    share: float | None
+    phase: str = ""
 
 
 def print_trace(trace: Trace, folder: Path | None, console: Console | None = None) -> None:
@@ -45,6 +52,10 @@ def print_trace(trace: Trace, folder: Path | None, console: Console | None = Non
     )
     said = (trace_conclusion(trace), *trace_notes(trace.profile), *where)
     print_lines([*_trace_tables(trace.profile, console.width), Text(), *map(Text, said)], console)
+    top = costliest(trace.profile)[:DEAREST_OF_ALL]
+    table = _indented(_cost_table(top, (OF_PHASE, *COST_COLUMNS[1:]), console.width), top)
+    title = Text("\nthe most costly of all phases", "bold")
+    print_lines([title, *table, Text(f"\n{trace_takeaway(trace, trace.profile)}", "bold")], console)
 
 
 def trace_conclusion(trace: Trace) -> str:
@@ -63,6 +74,24 @@ def trace_conclusion(trace: Trace) -> str:
         f"report. Here they took {show.seconds(profiled)} each, those just before profiling {show.seconds(unprofiled)}"
         f"{unseen}."
     )
+
+
+def trace_takeaway(trace: Trace, profile: Profile) -> str:
+    """The phase and the kernel that take most time, and if the device waits for the host, in one sentence."""
+    rows, longest = costliest(profile), max(profile.phases, key=lambda phase: phase.seconds_per_step)
+    total, unprofiled = sum(row.cost.seconds_per_step for row in rows), profile.plain_step_seconds
+    share = show.percent(longest.seconds_per_step / (total or 1.0))
+    told = [f"{elide(longest.phase, NAME_WIDTH)} takes the most time, {share} of {show.seconds(total)} a step"]
+    for row in [row for row in rows if row.cost.name != OUTSIDE][:1]:
+        which = f"{elide(row.cost.name, NAME_WIDTH)} in {elide(row.phase, NAME_WIDTH)}"
+        told.append(f"the most costly {profile.counted[:-1]} is {which}, {show.percent(row.share)}")
+    if profile.counted == "kernels":
+        bound = "" if total < FULL * unprofiled else "not "
+        filled = (
+            f"{show.percent(min(1.0, total / unprofiled))} of the {show.seconds(unprofiled)} of a step before profiling"
+        )
+        told.append(f"kernels fill {filled}: it is {bound}launch-bound")
+    return f"{elide(trace.workload, NAME_WIDTH)}, {elide(trace.loop, NAME_WIDTH)}: {'; '.join(told)}."
 
 
 def trace_notes(profile: Profile) -> tuple[str, ...]:
@@ -91,20 +120,28 @@ def trace_notes(profile: Profile) -> tuple[str, ...]:
 def _trace_tables(profile: Profile, width: int) -> Iterator[Text]:
     """Every phase with its most costly kernels, all in the same columns."""
     tables = [(phase, _cost_rows(phase)) for phase in profile.phases]
-    every = [row for _, rows in tables for row in rows]
-    room = width - len(INDENT) - sum(column.width(every) + len(GAP) for column in COST_COLUMNS)
-    longest = max((cell_len(elide(cost.name, WIDEST_NAME)) for cost, _ in every), default=0)
-    name_width = max(LEAST_NAME, min(room, longest))
-    name = Column[CostRow]("", lambda row: set_cell_size(_fit(row[0].name, name_width), name_width), left=True)
-    table = Table([name, *COST_COLUMNS], every).in_terminal()
+    table = _cost_table([row for _, rows in tables for row in rows], COST_COLUMNS, width)
     for phase, rows in tables:
         yield Text()
         yield Text(elide(phase.phase, NAME_WIDTH), "bold") + Text(GAP + _phase_heading(phase, profile))
         if not rows:
             yield Text(f"{INDENT}no {profile.counted[:-1]}", "dim")
             continue
-        yield from (Text(INDENT, "dim") + line for line in table.headings())
-        yield from (Text(INDENT) + table.line(None, row) for row in rows)
+        yield from _indented(table, rows)
+
+
+def _cost_table(rows: Sequence[CostRow], columns: Sequence[Column[CostRow]], width: int) -> TextTable[CostRow]:
+    """The names of ``rows``, in the room that the other ``columns`` leave."""
+    room = width - len(INDENT) - sum(column.width(rows) + len(GAP) for column in columns)
+    longest = max((cell_len(elide(row.cost.name, WIDEST_NAME)) for row in rows), default=0)
+    name_width = max(LEAST_NAME, min(room, longest))
+    name = Column[CostRow]("", lambda row: set_cell_size(_fit(row.cost.name, name_width), name_width), left=True)
+    return Table([name, *columns], rows).in_terminal()
+
+
+def _indented(table: TextTable[CostRow], rows: Sequence[CostRow]) -> Iterator[Text]:
+    yield from (Text(INDENT, "dim") + line for line in table.headings())
+    yield from (Text(INDENT) + table.line(None, row) for row in rows)
 
 
 def _fit(name: str, width: int) -> str:
@@ -126,11 +163,20 @@ def _cost_rows(phase: PhaseCosts) -> list[CostRow]:
         calls = sum(cost.calls_per_step for cost in others if cost.name != OUTSIDE)
         name = "1 other" if len(others) == 1 else f"{len(others):,} others"
         costs.append(Cost(name, calls, sum(cost.seconds_per_step for cost in others)))
-    return [(cost, phase.share(cost)) for cost in costs]
+    return [CostRow(cost, phase.share(cost)) for cost in costs]
+
+
+def costliest(profile: Profile) -> list[CostRow]:
+    """All costs of all phases with their shares of the step, the largest first."""
+    costs = [(cost, phase.phase) for phase in profile.phases for cost in phase.costs]
+    costs += [(cost, show.ABSENT) for cost in profile.unattributed]
+    total = sum(cost.seconds_per_step for cost, _ in costs) or 1.0
+    rows = [CostRow(cost, cost.seconds_per_step / total, phase) for cost, phase in costs]
+    return sorted(rows, key=lambda row: -row.cost.seconds_per_step)
 
 
 def _calls(row: CostRow) -> str:
-    cost, _ = row
+    cost = row.cost
     if cost.name == OUTSIDE:  # time between operators, which has no calls
         return show.ABSENT
     whole = cost.calls_per_step == round(cost.calls_per_step)
@@ -139,9 +185,10 @@ def _calls(row: CostRow) -> str:
 
 COST_COLUMNS: tuple[Column[CostRow], ...] = (
     Column("calls", _calls),
-    Column("a step", lambda row: show.seconds(row[0].seconds_per_step)),
-    Column("share", lambda row: show.percent(row[1])),
+    Column("a step", lambda row: show.seconds(row.cost.seconds_per_step)),
+    Column("share", lambda row: show.percent(row.share)),
 )
+OF_PHASE: Column[CostRow] = Column("phase", lambda row: elide(row.phase, PHASE_WIDTH), left=True)
 
 
 def _phase_heading(phase: PhaseCosts, profile: Profile) -> str:
@@ -157,6 +204,7 @@ def trace_as_json(trace: Trace, folder: Path | None) -> dict[str, Any]:
     """The trace as strict JSON values, with its kernels and the paths of its files; None for missing parts."""
     return {
         **{name: value for name, value in vars(trace).items() if name != "profile"},
+        "takeaway": trace_takeaway(trace, trace.profile) if trace.profile else None,
         "trace": str(folder / TRACE_FILE) if folder else None,
         "kernels": str(folder / KERNELS_FILE) if folder else None,
         "profile": _profile_as_json(trace.profile) if trace.profile else None,

@@ -1,7 +1,13 @@
-"""The look of every plot: colours that colour-blind readers can distinguish, and literal text."""
+"""The look of every plot: colours that colour-blind readers can distinguish, and literal text.
+
+A colour means one thing. A phase's fill is light, a loop's line has a middle lightness, and a verdict is dark, so that
+no reader can take one for another. ``tests/report/test_colours.py`` measures how far they are apart.
+"""
 
 import io
 import math
+import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -22,16 +28,23 @@ from matplotlib.typing import LineStyleType
 from loopmark.bench.report.text import ELLIPSIS, HEAD, plain, told_apart
 from loopmark.phases import ALL
 
-# Okabe and Ito 2008, "Color Universal Design".
-BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
-YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
-GREY = "#8A8A8A"
+BLACK, MUTED, GREY = "#000000", "#555555", "#8A8A8A"
 LIGHT_INK, DARK_INK = "#FEFEFE", "#010101"  # on a coloured ground; a dark page replaces pure white and black
-DARK_GROUNDS = (BLUE, VERMILLION, BLACK, GREEN)  # for light ink
+FASTER, SLOWER = "#003F5C", "#6B2E00"
 PHASE_COLOURS = {phase.name: phase.colour for phase in ALL}
-SPARE_COLOURS = tuple(one for one in (ORANGE, BLACK, GREY) if one not in PHASE_COLOURS.values())
-# Lines have no yellow, which is invisible on white.
-LINE_COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY)
+SPARE_COLOURS = (GREY, "#EFEFEF")  # for phases that a step names itself
+LOOPS = {
+    "#3853F4": ("compile", "deterministic", "amp_fp16+compile"),
+    "#CC2132": ("amp_bf16", "graph_phases", "compile_optimizer"),
+    "#0F775F": ("fused_optimizer", "compile_max_autotune"),
+    "#AD34AE": ("fused_optimizer+compile", "cudnn_benchmark", "amp_fp16"),
+    "#8B9C02": ("channels_last", "foreach_optimizer", "amp_bf16+compile"),
+    "#1E97ED": ("tf32", "compile_reduce_overhead", "checkpoint"),
+    "#C27B9D": ("cuda_graph", "graph_model", "channels_last+compile"),
+}
+"""The colours of loops, each with contrast 3 to light and dark paper, and the loops that always have it."""
+LINE_COLOURS = tuple(LOOPS)
+LOOP_COLOURS = {loop: colour for colour, loops in LOOPS.items() for loop in loops} | {"eager": BLACK}
 DASHES: tuple[LineStyleType, ...] = ("-", (0, (5, 2)), (0, (1, 1.4)), (0, (6, 2, 1, 2)))
 MOST_APART = 8  # lines of one plot, besides the baseline's, that colours and dashes can distinguish
 GRID, BEHIND = "#E4E4E4", "#C4C4C4"  # grid lines, and lines of loops in the background
@@ -85,7 +98,10 @@ def styled() -> AbstractContextManager[None]:
 
 
 def line_styles(loops: Iterable[tuple[str, bool]], base: set[str], first: Sequence[str] = ()) -> dict[str, LineStyle]:
-    """A style for each label, the same on every workload. Black is the baseline; loops beyond the colours are grey.
+    """A style for each label, the same on every workload, its colour the same in every run.
+
+    The baseline's line is wide. Loops that share a colour differ in dashes and markers. Those beyond the number that
+    can be told apart are grey.
 
     Args:
         loops: each label, and True for the baseline's repetition.
@@ -94,18 +110,28 @@ def line_styles(loops: Iterable[tuple[str, bool]], base: set[str], first: Sequen
     """
     others = dict(loops)
     shown = fitted_all(others)
-    styles = {label: LineStyle(shown[label], BLACK, "-", "o", 1.8) for label in others if label in base}
-    styles |= {label: LineStyle(shown[label], GREY, DASHES[2], "x") for label, repeat in others.items() if repeat}
+    styles = {label: LineStyle(shown[label], GREY, DASHES[2], "x") for label, repeat in others.items() if repeat}
+    styles |= {label: LineStyle(shown[label], loop_colour(label), "-", "o", 1.8) for label in others if label in base}
     plain_ones = [label for label in others if label not in styles]
     if len(plain_ones) > MOST_APART:
         wanted = sorted(plain_ones, key=lambda label: first.index(label) if label in first else len(first))
         behind = wanted[len(LINE_COLOURS) :]
         styles |= {label: LineStyle(shown[label], BEHIND, "-", ".", 0.8, behind=True) for label in behind}
-    for i, label in enumerate(label for label in plain_ones if label not in styles):
-        turn, colour = divmod(i, len(LINE_COLOURS))
-        dash, marker = DASHES[turn % len(DASHES)], MARKERS[i % len(MARKERS)]
-        styles[label] = LineStyle(shown[label], LINE_COLOURS[colour], dash, marker)
+    turns = Counter(look.colour for look in styles.values())
+    for label in plain_ones:
+        if label not in styles:
+            colour = loop_colour(label)
+            place = LINE_COLOURS.index(colour) + 1 if colour in LINE_COLOURS else 0
+            dash, marker = DASHES[turns[colour] % len(DASHES)], MARKERS[(place + 3 * turns[colour]) % len(MARKERS)]
+            styles[label] = LineStyle(shown[label], colour, dash, marker)
+            turns[colour] += 1
     return styles
+
+
+def loop_colour(label: str) -> str:
+    """A loop's colour, the same in every report: a fixed one for usual loops, and one chosen by the name for others."""
+    name = label.partition(" (")[0]  # without a remark such as "not compiled"
+    return LOOP_COLOURS.get(name) or LINE_COLOURS[zlib.crc32(name.encode(errors="replace")) % len(LINE_COLOURS)]
 
 
 def mark(label: str, marker: str, colour: str, size: float = 8.0, **look: Any) -> Line2D:
@@ -113,15 +139,15 @@ def mark(label: str, marker: str, colour: str, size: float = 8.0, **look: Any) -
     return Line2D([], [], linestyle="", marker=marker, color=colour, markersize=size, label=label, **look)
 
 
-def legend(looks: Iterable[LineStyle], marker: str = "") -> list[Line2D]:
-    """An entry for each of ``looks``, a line or a ``marker``; all those in the background share the last one."""
+def legend(looks: Iterable[LineStyle], *, as_markers: bool = False) -> list[Line2D]:
+    """An entry for each of ``looks``, a line or its marker; all those in the background share the last one."""
     looks = list(looks)
     shown = [look for look in looks if not look.behind]
-    entries = [mark(look.label, marker, look.colour, 7) if marker else look.proxy() for look in shown]
+    entries = [mark(look.label, look.marker, look.colour, 7) if as_markers else look.proxy() for look in shown]
     if behind := len(looks) - len(shown):
         others = f"{behind} other loop{'' if behind == 1 else 's'}"
         line = Line2D([], [], color=BEHIND, linewidth=0.8, label=others)
-        entries.append(mark(others, marker, BEHIND, 7) if marker else line)
+        entries.append(mark(others, ".", BEHIND, 7) if as_markers else line)
     return entries
 
 

@@ -3,12 +3,15 @@
 import csv
 import io
 import math
+import os
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import itemgetter
+from pathlib import Path
 from typing import Any, Generic, TypeVar
+from urllib.parse import quote
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
@@ -34,6 +37,7 @@ class Cell:
     strong: bool = False
     figure: bool = False  # True if Loopmark wrote the text: digits and units, without markup
     whole: bool = False  # True if the text stays on one line, without breaks at its hyphens
+    link: str = ""  # the address that a page links the text to
 
     @property
     def sorts(self) -> bool:
@@ -44,6 +48,13 @@ class Cell:
 def figure(text: str, value: float | Estimate | None = None) -> Cell:
     """A cell with a figure as Loopmark prints it, and its sort key."""
     return Cell(text, value.value if isinstance(value, Estimate) else value, figure=True)
+
+
+def linked(name: str, run_folder: str, page_folder: Path) -> Cell:
+    """A run's name, linked from a page to the run's own page where it exists; the address is relative."""
+    report = Path(run_folder, "report.html")
+    way = quote(os.path.relpath(report, page_folder)) if report.exists() else ""
+    return Cell(name, link=way, whole=True)
 
 
 @dataclass(frozen=True)
@@ -133,6 +144,7 @@ def table_of(headings: Iterable[str], rows: Iterable[Sequence[Cell | str]], *, f
 
 def _in_markdown(cell: Cell) -> str:
     text = cell.text if cell.figure else markdown(cell.text)
+    text = f"[{text}]({cell.link})" if cell.link else text
     return f"**{text}**" if cell.strong else text
 
 

@@ -2,12 +2,13 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from loopmark.bench.judge.choice import Choice, choose
 from loopmark.bench.judge.comparison import Verdict
 from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
 from loopmark.bench.judge.training import TrainedRow
-from loopmark.bench.records.run import Plan, Run
+from loopmark.bench.records.run import Run
 from loopmark.bench.report import cells, show
 from loopmark.bench.report.text import elide, plain, short
 from loopmark.bench.report.training_words import doubt
@@ -28,7 +29,7 @@ def takeaway(summary: Summary) -> str:
     """
     device = "this CPU" if summary.run.plan.device == "cpu" else "this GPU"
     alone = len(summary.workloads) == 1
-    said = [(short(one.workload), _clause(one, summary.run, alone=alone)) for one in summary.workloads]
+    said = [(short(one.workload), answer(one, summary.run, alone=alone)) for one in summary.workloads]
     if alone:
         name, clause = said[0]
         return sentence(f"on {name} on {device}, {clause}.", summary.interrupted)
@@ -41,8 +42,8 @@ def sentence(text: str, interrupted: bool) -> str:
     return f"{BEFORE_ALL}{text}" if interrupted else f"{text[:1].upper()}{text[1:]}"
 
 
-def _clause(workload: WorkloadSummary, run: Run, *, alone: bool) -> str:
-    """One workload's conclusion; the slowest loop is named only where the workload is ``alone``."""
+def answer(workload: WorkloadSummary, run: Run, *, alone: bool = True) -> str:
+    """One workload's conclusion as a clause; the longest phase and the slowest loop only where it is ``alone``."""
     measured = [row for row in workload.rows if row.step_seconds is not None]
     lost = next((row for row in workload.rows if row.is_baseline and row.case.status != "ok"), None)
     if not measured:
@@ -51,27 +52,45 @@ def _clause(workload: WorkloadSummary, run: Run, *, alone: bool) -> str:
         return f"nothing was measured: {_endings(workload)}{way}"
     base = workload.base
     if base is None:
-        other = spec_of(measured[0].case.loop, (case.loop for case in run.cases), run.plan)
+        other = loop_spec(measured[0].case.loop, run)
         way = "" if run.interrupted else name_another(other)
         reason = cells.why(lost) if lost else ""
         if way:  # which names the loop that a reason's advice can only describe
             reason = reason.partition(";")[0]
         why = f"cannot run it ({elide(reason, REASON_LENGTH)})" if lost else "was not measured"
         return f"{short(workload.baseline)} {why}, so nothing is called faster or slower{way}"
-    judged = [row for row in measured if row.verdict is not None]
-    alike = [row for row in judged if not doubt_of(row, base.trained)]
-    winner, loser = _extreme(alike, "faster"), _extreme(judged, "slower")
-    if winner:
-        clause = _winner(winner) + (_hot_spot(base) if alone else "")
+    choice, loser = choice_of(workload), _extreme(workload.rows, "slower")
+    if choice:
+        spot = hot_spot(base) if alone else ""
+        clause = _winner(choice) + (f", and {spot}" if spot else "")
     else:
-        clause = _no_winner(workload, base, judged, alike)
-    astray = _extreme([row for row in judged if row not in alike], "faster")
-    if astray and (winner is None or _distance(astray) > _distance(winner)):
-        why = doubt_of(astray, base.trained)
-        clause += f"; {short(astray.case.label)} is faster ({show.ratio_range(astray.speedup)}), but {why}"
+        clause = _no_winner(workload, base)
+    if faster := astray(workload, choice.long if choice else None):
+        clause += f"; {faster}"
     if loser and alone:
         clause += f"; {short(loser.case.label)} is slower ({show.ratio_range(loser.speedup)})"
     return clause
+
+
+def choice_of(workload: WorkloadSummary) -> Choice | None:
+    """The loops to use, among those shown to train as the baseline does; None if none of them is faster."""
+    return choose(workload, _alike(workload))
+
+
+def _alike(workload: WorkloadSummary) -> list[Row]:
+    """The judged loops that may be praised."""
+    base = workload.base.trained if workload.base else None
+    return [row for row in workload.rows if row.verdict is not None and not doubt_of(row, base)]
+
+
+def astray(workload: WorkloadSummary, winner: Row | None) -> str:
+    """The fastest loop that may not be praised, with the reason, as a clause; empty unless it beats ``winner``."""
+    alike = _alike(workload)
+    row = _extreme([row for row in workload.rows if row not in alike], "faster")
+    if row is None or (winner is not None and _distance(row) <= _distance(winner)):
+        return ""
+    why = doubt_of(row, workload.base.trained if workload.base else None)
+    return f"{short(row.case.label)} is faster ({show.ratio_range(row.speedup)}), but {why}"
 
 
 def name_another(loop: str) -> str:
@@ -79,9 +98,14 @@ def name_another(loop: str) -> str:
     return f"; name another loop to compare with: --baseline {plain(loop)}"
 
 
-def spec_of(loop: str, loops: Iterable[str], plan: Plan) -> str:
-    """The loop as the option ``--loop`` names it; ``loops`` are the names of all cases, in the order of the plan."""
-    return dict(zip(dict.fromkeys(loops), plan.loops, strict=False)).get(loop, loop)
+def loop_spec(loop: str, run: Run) -> str:
+    """The loop as the option ``--loop`` names it."""
+    return spec_of(loop, (case.loop for case in run.cases), run.plan.loops)
+
+
+def spec_of(name: str, names: Iterable[str], specs: Sequence[str]) -> str:
+    """The name as an option has it; ``names`` are those of all cases, in the order of the plan's ``specs``."""
+    return dict(zip(dict.fromkeys(names), specs, strict=False)).get(name, name)
 
 
 def doubt_of(row: Row, base: TrainedRow | None) -> str:
@@ -89,20 +113,33 @@ def doubt_of(row: Row, base: TrainedRow | None) -> str:
     return "nothing of it was compiled" if row.compiled_nothing else doubt(row.trained, base)
 
 
-def _winner(row: Row) -> str:
-    ratio, _, ends = show.ratio_range(row.speedup).partition(" ")
-    text = f"{short(row.case.label)} is {ratio} faster than {short(row.baseline)} {ends}"
-    steps = row.break_even_steps
-    if row.compile_seconds and steps and math.isfinite(steps.value) and steps.value >= 1:
+def _winner(choice: Choice) -> str:
+    row, steps = choice.long, choice.overtakes
+    text = f"{short(row.case.label)} is {gain(row)}"
+    if steps and choice.short:
+        before = f"{short(choice.short.case.label)}, {show.ratio_range(choice.short.speedup)}"
+        text += f" (from {show.count(steps.value)} steps on; before that {before})"
+    elif row.compile_seconds and steps and math.isfinite(steps.value):
         text += f" (after {show.count(steps.value)} steps it has paid for its compilation)"
     return text
 
 
-def _no_winner(workload: WorkloadSummary, base: Row, judged: list[Row], alike: list[Row]) -> str:
+def gain(row: Row) -> str:
+    """``1.21x faster than eager [1.19, 1.23]``."""
+    ratio, _, ends = show.ratio_range(row.speedup).partition(" ")
+    return f"{ratio} faster than {short(row.baseline)} {ends}"
+
+
+def _no_winner(workload: WorkloadSummary, base: Row) -> str:
+    judged, alike = [row for row in workload.rows if row.verdict is not None], _alike(workload)
     if not alike and base.step_seconds:
-        return f"{short(base.case.loop)} takes {show.seconds_of(base.step_seconds)} a step{_hot_spot(base)}"
+        spot = hot_spot(base)
+        return (
+            f"{short(base.case.loop)} takes {show.seconds_of(base.step_seconds)} a step{f', and {spot}' * bool(spot)}"
+        )
     if all(row.verdict == "inconclusive" for row in judged):
-        return f"no difference from {short(base.case.loop)} is settled: every verdict is inconclusive"
+        unsettled = "is settled: every verdict is inconclusive, so measure longer or on an idle machine"
+        return f"no difference from {short(base.case.loop)} {unsettled}"
     shown = "shown to be " if any(row.verdict == "inconclusive" for row in alike) else ""
     text = f"no loop is {shown}faster than {short(base.case.loop)}"
     if all(row.verdict == "slower" for row in alike) or workload.noise_floor is None:
@@ -110,16 +147,16 @@ def _no_winner(workload: WorkloadSummary, base: Row, judged: list[Row], alike: l
     return f"{text} beyond the noise floor of {show.noise_floor(workload.noise_floor)}"
 
 
-def _hot_spot(baseline: Row) -> str:
-    """The longest phase of the baseline's step, as a clause."""
-    shares = cells.shares(baseline.phases)
-    if not shares:
+def hot_spot(baseline: Row | None) -> str:
+    """The longest phase of the baseline's step, as a clause; empty without phases."""
+    shares = cells.shares(baseline.phases) if baseline else {}
+    if baseline is None or not shares:
         return ""
     phase = max(shares, key=lambda name: shares[name])
-    return f", and {short(phase)} is {show.percent(shares[phase])} of {short(baseline.case.loop)}'s step"
+    return f"{short(phase)} is {show.percent(shares[phase])} of {short(baseline.case.loop)}'s step"
 
 
-def _extreme(rows: list[Row], verdict: Verdict) -> Row | None:
+def _extreme(rows: Iterable[Row], verdict: Verdict) -> Row | None:
     """The row furthest from the baseline among those of one verdict."""
     chosen = [row for row in rows if row.verdict == verdict and row.speedup and 0 < row.speedup.value < math.inf]
     return max(chosen, key=_distance, default=None)

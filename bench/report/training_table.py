@@ -12,6 +12,7 @@ from loopmark.bench.judge.training import Learning, TrainedRow, TrainedWorkload,
 from loopmark.bench.records.training import Training
 from loopmark.bench.report import show
 from loopmark.bench.report import training_words as words
+from loopmark.bench.report.cards import title_of
 from loopmark.bench.report.figures import HEADING_LENGTH
 from loopmark.bench.report.machine_tables import machine_table
 from loopmark.bench.report.plot_files import Plot
@@ -146,7 +147,9 @@ def _clauses(workload: TrainedWorkload, training: Training) -> list[str]:
     base = next((row.equivalence.proof for row in workload.rows if row.is_baseline), None)
     if base and base.status != "ok":
         loops = [row.loop for row in workload.rows]
-        own = next((spec_of(loop, loops, training.plan) for loop in loops if ":" in loop and loop != base.loop), None)
+        own = next(
+            (spec_of(loop, loops, training.plan.loops) for loop in loops if ":" in loop and loop != base.loop), None
+        )
         why = elide(base.reason or base.status, REASON_LENGTH)
         said = [f"{short(base.loop)} cannot run it ({why}){name_another(own or 'path/to/file.py:step')}"]
     trained = {row.loop: row.learning for row in workload.rows if row.learning is not None and not row.departs}
@@ -189,6 +192,7 @@ def contents(summary: TrainingSummary, plots: Sequence[Plot]) -> dict[str, Any]:
     training = summary.training
     return {
         "training": training,
+        "title": title_of(training, [one.workload for one in summary.workloads]),
         "takeaway": training_takeaway(summary),
         "baseline": short(training.plan.baseline),
         "workloads": [

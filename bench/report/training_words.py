@@ -175,7 +175,9 @@ def heading(workload: TrainedWorkload, training: Training) -> str:
     seeds = f"{count} seeds" if count != 1 else f"seed {training.seeds[0]} alone, hence no intervals"
     side = "at least" if workload.target.higher_is_better else "at most"
     figure = f"{elide(workload.target.metric, LAYER_LENGTH)} of {side} {workload.target.value:g} on held-out data"
-    return f"trained to {figure}, {seeds}"
+    near = any(row.learning is not None and row.learning.first_steps_decide for row in workload.rows)
+    decide = "; so few steps reach it that the first ones decide the time: no loop is called sooner" if near else ""
+    return f"trained to {figure}, {seeds}{decide}"
 
 
 def _of_learning(learning: Learning, base: str) -> list[str]:

@@ -150,7 +150,7 @@ def _note(rounds: Rounds, causes: str) -> str:
 
 def losses(
     workload: WorkloadSummary, cases: dict[str, int], samples: Samples, styles: dict[str, style.LineStyle]
-) -> Figure | None:
+) -> Figure | str | None:
     """Loss over steps, drawn by ``layout.loss_lines``."""
     read = samples.losses[samples.losses["case"].isin(cases.values())]
     bad = read.loc[~np.isfinite(read["loss"]), "case"].value_counts()

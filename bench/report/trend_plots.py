@@ -73,7 +73,7 @@ def quality(
 
 def losses(
     workload: TrainedWorkload, summary: TrainingSummary, samples: TrainingSamples, styles: dict[str, style.LineStyle]
-) -> Figure | None:
+) -> Figure | str | None:
     """The training loss over steps: the median over seeds, and a band over all seeds."""
     rows = [row for row in _trained(workload) if row.learning]
     read = samples.training_losses
@@ -149,9 +149,9 @@ def _history_figure(height: float, subject: SeriesSubject) -> Figure:
     figure.text(layout.EDGE / layout.WIDTH, 1 - 0.37 / height, note, size=style.SMALL, color="#555555", va="top")
     entries = [
         Line2D([], [], color=style.GREY, marker="o", markersize=4, linewidth=0.9, label="a run, 95 % interval"),
-        Line2D([], [], color=style.BLUE, linewidth=2, label="level"),
-        Line2D([], [], color=style.GREEN, linestyle=style.DASHES[1], label="became faster"),
-        Line2D([], [], color=style.VERMILLION, linestyle=style.DASHES[1], label="became slower"),
+        Line2D([], [], color=style.BLACK, linewidth=2, label="level"),
+        Line2D([], [], color=style.FASTER, linestyle=style.DASHES[1], label="became faster"),
+        Line2D([], [], color=style.SLOWER, linestyle=style.DASHES[1], label="became slower"),
         Line2D([], [], color=style.BLACK, linewidth=0.9, label=f"{base} (1x), where in view"),
     ]
     layout.legend_above(figure, entries, below=0.22)
@@ -167,14 +167,15 @@ def _history_panel(axes: Axes, series: Series, places: Sequence[int]) -> None:
     across = [at for place in places for at in (place, place, math.nan)]
     ends = [end for point in series.points for end in (*_interval(point), math.nan)]
     axes.plot(across, ends, color=style.GREY, linewidth=0.9, solid_capstyle="butt", zorder=2)
+    colour = style.loop_colour(series.loop)
     values = [point.speedup.value for point in series.points]
     axes.plot(places, values, "o", color=style.GREY, markersize=4 if len(values) < 100 else 2.5, zorder=2.5)
     for level in series.levels:
         first, last, ratio = places[level.start], places[level.end - 1], level.speedup
         across = [first - 0.4, last + 0.4]
         if series.is_long_enough:
-            axes.fill_between(across, ratio.low, ratio.high, color=style.BLUE, alpha=0.18, linewidth=0, zorder=1.5)
-            axes.plot(across, [ratio.value] * 2, color=style.BLUE, linewidth=1.6, solid_capstyle="butt", zorder=3)
+            axes.fill_between(across, ratio.low, ratio.high, color=colour, alpha=0.18, linewidth=0, zorder=1.5)
+            axes.plot(across, [ratio.value] * 2, color=colour, linewidth=1.6, solid_capstyle="butt", zorder=3)
     style.log_ticks(axes.yaxis, low, high, lambda value: f"{value:g}x", most=3)
     axes.grid(True, axis="y", color=style.GRID, linewidth=0.6)
     axes.tick_params(axis="y", labelsize=style.SMALL)
@@ -183,7 +184,7 @@ def _history_panel(axes: Axes, series: Series, places: Sequence[int]) -> None:
     layout.offset_text(axes, latest, (1, 1), (0, 4), "axes fraction", ha="right", color="#555555")
     for number, change in enumerate(series.changes):
         at = (places[change.at - 1] + places[change.at]) / 2
-        colour = style.GREEN if change.is_improvement else style.VERMILLION
+        colour = style.FASTER if change.is_improvement else style.SLOWER
         axes.axvline(at, color=colour, linestyle=style.DASHES[1], linewidth=1.2, zorder=2)
         text = f"{style.fitted(change.point.run.name, RUN_INCHES, style.SMALL)}  {signed(change)}"
         below = 8, -72 * LINE * number

@@ -27,7 +27,7 @@ def stored(tmp_path: Path) -> Path:
 
 
 @pytest.mark.usefixtures("brief_runs")
-def test_a_run_ends_with_a_table_a_sentence_and_a_folder_that_holds_everything(here: Here, tmp_path: Path) -> None:
+def test_a_run_ends_with_a_table_a_card_and_a_folder_that_holds_everything(here: Here, tmp_path: Path) -> None:
     done = here(
         "run", "--workload", "regression", "--loop", "foreach_optimizer", "--budget", 0.2, "--launches", 2,
         "--threads", 1, "--no-train", "--out", tmp_path / "results",
@@ -38,7 +38,9 @@ def test_a_run_ends_with_a_table_a_sentence_and_a_folder_that_holds_everything(h
     assert done.returncode == 0, done.stderr
     assert run.name == folder.name == store.folder_name(run.started)
     assert "foreach_optimizer" in done.stdout
-    assert "On regression on this CPU," in done.stdout
+    assert "\nregression\n  " in done.stdout
+    assert run.cases[-1].code == ("SGD(…, foreach=True)",)
+    assert run.cases[-1].excludes == ("fused_optimizer",)
     assert {path.name for path in folder.iterdir()} >= {
         "run.json", "blocks.parquet", "phases.parquet", "warmup.parquet", "losses.parquet", "summary.csv",
         "report.md", "plots",
@@ -147,7 +149,7 @@ def test_a_stored_run_is_drawn_again_without_torch(stored: Path) -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
 
     assert done.returncode == 0, done.stderr
-    assert "amp_bf16 is" in done.stdout
+    assert "all runs: amp_bf16, " in done.stdout
     assert (stored / "report.md").exists()
 
 

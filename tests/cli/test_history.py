@@ -178,6 +178,22 @@ def test_runs_without_eager_have_nothing_to_show_and_say_so(here: Here, tmp_path
     assert "there is no ratio to follow" in done.stdout
 
 
+def test_runs_of_which_nothing_was_measured_are_no_runs_of_a_history_and_one_line_counts_them(
+    here: Here, tmp_path: Path
+) -> None:
+    keep_runs(tmp_path, [FASTER] * 4)
+    failed = [Truth(loop, status="failed", reason="no such file") for loop in ("eager", "amp_bf16")]
+    for number in (4, 5):
+        run, samples = make_run(failed, launches=2, rounds=2, seed=number)
+        keep(tmp_path, dated(run, number), samples)
+    told = json.loads(here("history", tmp_path, "--json").stdout)
+
+    assert told["runs"] == 4
+    assert [len(series["points"]) for series in told["series"]] == [4]
+    (warning,) = told["warnings"]
+    assert warning.startswith("2 runs: left out: nothing was measured (")
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -62,6 +62,20 @@ def test_a_gradient_that_is_beyond_rounding_in_every_other_step_departs() -> Non
     assert equivalence(OTHER, deviations(*rows), SAME).verdict == "departs"
 
 
+@pytest.mark.parametrize(
+    ("errors", "verdict"),
+    [
+        ([5e-3, 1e-7], "within rounding"),
+        ([5e-3, 1e-7, 1e-7, 5e-3], "within rounding"),
+        ([5e-3, 5e-3], "departs"),
+        ([5e-3, 1e-7, 5e-3, 5e-3], "departs"),
+    ],
+)
+def test_half_of_a_few_steps_may_jump_over_a_kink_by_chance(errors: list[float], verdict: str) -> None:
+    few = replace(OTHER, steps=len(errors))
+    assert equivalence(few, deviations(*gradients("w", errors)), SAME).verdict == verdict
+
+
 def test_one_reference_that_jumped_over_a_kink_hides_nothing_that_is_typical() -> None:
     rows = gradients("w", [1e-5] * 8)
     rows[3]["eager_error"] = rows[3]["rounding_error"] = COARSE

@@ -11,6 +11,7 @@ from loopmark.bench.judge.side_by_side import (
     compare_workloads,
     machine_names,
     number_alike,
+    rank,
     settings_of,
     shifts,
 )
@@ -143,6 +144,37 @@ def test_a_workload_is_held_against_those_alone_that_have_it() -> None:
 def test_runs_without_a_loop_in_common_have_nothing_in_common() -> None:
     assert side_by_side({"tf32": [0.005]}, 2).have_something_in_common
     assert not side_by_side({"tf32": [0.005]}, 1).have_something_in_common
+
+
+def ranked(*seconds: float, **noise: float) -> list[tuple[str, str | None, float]]:
+    """Eager at these seconds a step on machines of its own, in a ranking."""
+    found = []
+    for seed, step in enumerate(seconds):
+        truths = [Truth("eager", step), Truth("eager", step, repeat=True)]
+        run, samples = make_run(truths, rounds=4, steps=1, seed=seed, drift=0.0, **{"launch_noise": 0.002, **noise})
+        found.append(entrant(on(f"CPU {step}", run), samples, f"{step * 1e3:g} ms"))
+    places = rank(everything(found)[0].rows("eager"))
+    return [(place.line.compared.name, place.verdict, place.slower.value if place.slower else 1.0) for place in places]
+
+
+def test_machines_are_ranked_by_their_seconds_each_against_the_fastest() -> None:
+    (first, none, _), (second, slower, twice), (third, also, fourfold) = ranked(0.010, 0.005, 0.020)
+
+    assert (first, second, third) == ("5 ms", "10 ms", "20 ms")
+    assert (none, slower, also) == (None, "slower", "slower")
+    assert (twice, fourfold) == (pytest.approx(2, rel=0.02), pytest.approx(4, rel=0.04))
+
+
+def test_a_difference_within_the_drift_that_a_check_allows_is_none() -> None:
+    assert [verdict for _, verdict, _ in ranked(0.0100, 0.0105)] == [None, "same"]
+
+
+def test_a_difference_that_is_not_wholly_beyond_the_drift_is_not_settled() -> None:
+    assert [verdict for _, verdict, _ in ranked(0.010, 0.0111, launch_noise=0.01)] == [None, "inconclusive"]
+
+
+def test_one_launch_alone_settles_nothing_between_machines() -> None:
+    assert [verdict for _, verdict, _ in ranked(0.005, 0.020, launches=1)] == [None, "inconclusive"]
 
 
 def test_a_loop_whose_speedup_doubled_has_a_ratio_of_two_within_its_interval() -> None:

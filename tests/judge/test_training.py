@@ -163,3 +163,16 @@ def test_a_training_is_judged_against_the_baseline_of_its_plan() -> None:
     assert (workload.baseline, own.is_baseline, again.repeat) == ("own:step", True, True)
     assert own.learning.steps_ratio is None
     assert eager.learning.steps_ratio.value > 1.4
+
+
+def test_no_loop_is_sooner_at_a_target_that_the_first_steps_reach() -> None:
+    def half(epochs: int) -> Learning:
+        steps = (("eager", 0.01), ("half", 0.005))
+        made = [Taught(loop, epochs_to_target=epochs, step_seconds=step) for loop, step in steps]
+        return learnt(made, "half", seeds=(0,))
+
+    near, far = half(1), half(3)
+    assert near.first_steps_decide  # five steps are timed one by one, of twenty
+    assert near.seconds_ratio is None
+    assert not far.first_steps_decide
+    assert far.seconds_ratio is not None

@@ -205,3 +205,10 @@ def test_a_compiled_loop_lacks_a_compiler_where_there_is_none(tmp_path: Path, mo
     assert reason is not None
     assert reason.startswith("compile on a CPU needs a C++ compiler; ")
     assert reason.endswith("install g++ or set CXX")
+
+
+@pytest.mark.parametrize("name", [*TECHNIQUES, "accumulate_4"])
+def test_each_technique_names_its_change_in_a_training_script(name: str) -> None:
+    code = find_technique(name).code
+    said = code.format(optimizer="AdamW", device="cuda")
+    assert "optimizer." in said or "torch." in said or said.startswith("AdamW(…, ")

@@ -86,6 +86,45 @@ def test_the_json_is_strict_and_says_what_the_table_says() -> None:
     assert found["differences"]["CPU"] == ["AMD EPYC 7763", "Intel Xeon Platinum 8480C"]
 
 
+def test_the_json_holds_each_answer_with_its_ranking() -> None:
+    found = comparison_as_json(side_by_side({"tf32": [0.005]}, 2, eager=(0.030, 0.010), launches=4))
+    alike, best = found["answers"]
+
+    assert alike["workload"] == "resnet"
+    assert [(place["loop"], place["verdict"]) for place in alike["places"]] == [("eager", None), ("eager", "slower")]
+    assert alike["places"][1]["over_the_fastest"] == pytest.approx(3, rel=0.01)
+    assert alike["places"][0]["over_the_fastest"] is None
+    assert [place["loop"] for place in best["places"]] == ["tf32", "tf32"]
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_the_pages_begin_with_the_answer(tmp_path: Path) -> None:
+    found = side_by_side({"tf32": [0.005]}, 2, eager=(0.030, 0.010), launches=4)
+    write_comparison(tmp_path, found)
+    (alike, _) = words.answers(found)
+
+    for name in ("compare.md", "compare.html"):
+        page = (tmp_path / name).read_text().replace("\\", "").replace("&#39;", "'")
+        assert page.index(alike.text) < page.index("Facts that differ" if name.endswith("html") else "AMD EPYC 7763")
+
+
+def test_a_run_is_a_link_to_its_page_where_it_has_one_and_no_name_becomes_an_address(tmp_path: Path) -> None:
+    found = side_by_side({}, 2)
+    with_page, without = tmp_path / "javascript:alert(1)" / "a b", tmp_path / "b"
+    with_page.mkdir(parents=True)
+    (with_page / "report.html").touch()
+    folders = (str(with_page), str(without))
+    runs = (
+        replace(one, found=replace(one.found, folder=folder)) for one, folder in zip(found.runs, folders, strict=True)
+    )
+    write_comparison(tmp_path, replace(found, runs=tuple(runs)))
+    address = "javascript%3Aalert%281%29/a%20b/report.html"
+
+    links = re.findall(r'<a href="([^"#]+)">', (tmp_path / "compare.html").read_text())
+    assert [link for link in links if not link.endswith(".csv")] == [address]
+    assert f"]({address})" in (tmp_path / "compare.md").read_text()
+
+
 def test_the_pages_hold_the_plots_the_differences_and_every_warning(tmp_path: Path) -> None:
     write_comparison(tmp_path, side_by_side({"tf32": [0.005]}, 2), ["left out: <b>a run</b>"])
     markdown, page = ((tmp_path / name).read_text() for name in ("compare.md", "compare.html"))

@@ -22,7 +22,7 @@ def drawn(found: SideBySide) -> dict[str, Figure]:
         figures = {
             "machines": throughput(contest, found.runs), "speedups": speedups(contest), "shares": shares(contest),
         }  # fmt: skip
-    return {name: figure for name, figure in figures.items() if figure}
+    return {name: figure for name, figure in figures.items() if isinstance(figure, Figure)}
 
 
 def many(loops: int, machines: int, sizes: tuple[str, ...] = ("small",)) -> SideBySide:
@@ -82,9 +82,16 @@ def test_the_heat_map_has_twice_as_fast_and_twice_as_slow_equally_far_from_its_m
 
 
 def test_a_figure_that_is_no_claim_has_the_middle_colour() -> None:
-    figure = drawn(side_by_side({"tf32": [0.010]}, 1))["speedups"]
+    figure = drawn(side_by_side({"tf32": [0.010, 0.005]}, 2))["speedups"]
     (mesh,) = (child for child in figure.axes[0].get_children() if isinstance(child, QuadMesh))
-    assert list(np.ravel(mesh.get_array())) == [0.0]
+    assert np.ravel(mesh.get_array())[0] == 0.0
+
+
+def test_a_heat_map_without_a_claim_and_a_single_bar_are_sentences() -> None:
+    found = side_by_side({"tf32": [0.010, 0.010]}, 2)
+    assert "no loop is faster or slower on any machine" in str(speedups(found.workloads[0]))
+    alone = side_by_side({}, 1)
+    assert "only eager on " in str(throughput(alone.workloads[0], alone.runs))
 
 
 def test_other_work_is_named_on_each_plot() -> None:

@@ -1,4 +1,5 @@
 import io
+import re
 from dataclasses import replace
 
 import pytest
@@ -133,6 +134,56 @@ def test_runs_with_nothing_in_common_say_so_in_one_line_and_are_shown_all_the_sa
     text = printed(found)
     assert text.splitlines()[0] == text.splitlines()[-1] == words.NOTHING_IN_COMMON
     assert "eager" in text
+
+
+def told(found: SideBySide) -> list[str]:
+    return [answer.text for answer in words.answers(found)]
+
+
+def test_the_answer_is_how_much_faster_a_machine_is_with_eager_and_with_the_best_loop_of_each() -> None:
+    found = side_by_side({"tf32": [0.018, 0.004], "amp_bf16": [0.015, 0.005]}, 2, eager=(0.030, 0.010), launches=4)
+    alike, best = told(found)
+
+    assert re.fullmatch(
+        rf"resnet with eager: {XEON} \(\S+ ms a step\) is (2\.99|3\.0)\S*x \[\S+, \S+\] as fast as {AMD} \(\S+ ms\)\.",
+        alike,
+    )
+    assert best.startswith(f"resnet with each one's best loop: {XEON} (tf32, ")
+    assert f"as fast as {AMD} (amp_bf16, " in best
+    assert printed(found).endswith(f"{alike}\n{best}\n")
+
+
+def test_the_best_loop_is_never_one_that_trains_otherwise_or_was_not_compared() -> None:
+    times = dict(eager=(0.030, 0.010), launches=4)
+    assert len(told(side_by_side({"tf32": [0.005]}, 2, departing=("tf32",), **times))) == 1
+    assert len(told(side_by_side({"tf32": [0.005]}, 2, trained=(False,), **times))) == 1
+    (_, best) = told(side_by_side({"tf32": [0.005, 0.004]}, 2, **times))
+    assert best.startswith("resnet with tf32: ")
+
+
+def test_of_many_machines_the_fastest_is_held_against_each_in_their_order() -> None:
+    (text,) = told(side_by_side({}, 4, eager=(0.020, 0.010, 0.0101, 0.040), launches=4))
+    assert text.startswith(f"resnet with eager: {XEON} (")
+    assert re.findall(r"as fast as (\w+)", text) == ["apple", "amd", "a"]
+    assert re.search(r"is as fast as apple-m3-2-core \(\S+ ms\), ~ \[", text)
+
+
+def test_machines_that_are_not_told_apart_are_called_neither_faster_nor_alike() -> None:
+    (text,) = told(side_by_side({}, 2, eager=(0.020, 0.010), launches=1))
+    assert text.endswith(f"is not told apart from {AMD} (20.0 ms), ~ [no interval].")
+
+
+def test_steps_of_other_work_are_answered_by_ratios_to_the_baseline_alone() -> None:
+    (text,) = told(side_by_side({"tf32": [0.005]}, 2, sizes=("small", "large"), launches=4))
+    assert text.startswith("resnet: not the same work (size small or large): only ratios to eager compare; ")
+    assert re.search(rf"the best loop is tf32 on {AMD} \((2\.0|1\.99)\S*x \[.*\]\) and tf32 on {XEON} \(", text)
+    assert " ms" not in text
+
+
+def test_runs_of_one_machine_over_time_and_a_run_alone_have_no_answer() -> None:
+    found = side_by_side({"tf32": [0.005]}, 2)
+    assert told(replace(found, is_over_time=True)) == []
+    assert told(side_by_side({"tf32": [0.005]}, 1)) == []
 
 
 def test_what_moved_is_told_with_its_interval_and_no_verdict() -> None:

@@ -1,6 +1,7 @@
 import itertools
 import warnings
 
+import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -39,13 +40,15 @@ def figures(made: list[Truth], *, device: bool = False, workload: str = "resnet"
         drawn = {
             "phases": plots.phases(first),
             "speedup": plots.speedup(first),
+            "narrow phases": plots.phases(first, narrow=True),
+            "narrow speedup": plots.speedup(first, narrow=True),
             "breakeven": plots.break_even(first, styles),
-            "distribution": plots.distribution(first, cases, samples),
+            "distribution": plots.distribution(first, cases, samples, styles),
             "steps": trajectories.step_times(first, cases, samples, styles),
             "losses": trajectories.losses(first, cases, samples, styles),
             "roofline": capacity_plots.rooflines(first, ceilings(), styles),
         }
-    return {name: figure for name, figure in drawn.items() if figure}
+    return {name: figure for name, figure in drawn.items() if isinstance(figure, Figure)}
 
 
 def out_of_view(figure: Figure) -> list[Text]:
@@ -89,9 +92,48 @@ def test_no_two_texts_overlap_and_all_lie_on_the_figure(loops: int, device: bool
 
 
 def test_a_plot_with_nothing_to_show_is_not_drawn() -> None:
-    assert set(figures(truths(1))) == {"phases", "distribution", "steps", "losses", "roofline"}
+    assert set(figures(truths(1))) == {"phases", "narrow phases", "distribution", "steps", "losses", "roofline"}
     assert figures([Truth("eager", status="failed", reason="boom")]) == {}
     assert "breakeven" not in figures([Truth("eager"), Truth("tf32", 0.02)])
+
+
+def test_a_speedup_plot_with_nothing_but_the_baseline_is_a_sentence() -> None:
+    summary = summarise(*make_run([Truth("eager"), Truth("eager", repeat=True)], launches=3, rounds=6))
+    assert plots.speedup(summary.workloads[0]) == "No plot of speedups: only eager's repetition has one."
+
+
+@pytest.mark.parametrize(("spread", "steps", "drawn"), [(0.0, 4, False), (0.3, 4, True), (0.0, 40, True)])
+def test_losses_that_are_all_the_same_are_drawn_only_over_many_steps(spread: float, steps: int, drawn: bool) -> None:
+    losses = {
+        label: pd.DataFrame({"launch": 0, "step": range(steps), "loss": [1.0 / (1 + i) + more for i in range(steps)]})
+        for label, more in (("eager", 0.0), ("tf32", spread))
+    }
+    styles = style.line_styles([("eager", False), ("tf32", False)], {"eager"})
+    figure = layout.loss_lines(losses, "launch", styles, "losses", [], "step")
+    assert isinstance(figure, Figure) is drawn
+    assert drawn or "every loop has the same ones in the 4 steps" in str(figure)
+
+
+def test_markers_of_loops_at_one_intensity_stand_side_by_side() -> None:
+    figure = figures(truths(7))["roofline"]
+    placed: dict[float, list[float]] = {}
+    for line in figure.axes[0].lines:
+        if line.get_marker() not in ("None", ""):
+            ((x, y),) = line.get_xydata()
+            placed.setdefault(x, []).append(float(line.get_transform().transform((x, y))[0]))
+    assert [len(across) for across in placed.values()] == [6, 6]
+    for across in placed.values():
+        assert min(b - a for a, b in itertools.pairwise(sorted(across))) > 0.8 * 6 / 72 * figure.dpi
+
+
+def test_a_narrow_version_has_every_name_and_value_of_the_wide_one() -> None:
+    drawn = figures(truths(6))
+    for name in ("phases", "speedup"):
+        wide, narrow = (
+            {text.removesuffix(" %") for text, _ in texts_of(drawn[kind])} for kind in (name, f"narrow {name}")
+        )
+        axis = {label.get_text() for label in drawn[name].axes[0].get_xticklabels()}
+        assert wide - axis - {drawn[name].axes[0].get_xlabel()} <= narrow
 
 
 @pytest.mark.parametrize("workload", NAMES)
@@ -111,8 +153,9 @@ def test_dollars_are_not_read_as_mathematics() -> None:
 def test_a_throttled_turn_is_no_part_of_how_step_times_are_spread_where_it_was_taken_again() -> None:
     run, samples = make_run(truths(2), launches=3, rounds=6)
     summary = summarise(run, held := hold_down(samples, 1))
+    styles = style.line_styles(((row.case.label, row.case.repeat) for row in summary.rows), {"eager"})
     with style.styled():
-        figure = plots.distribution(summary.workloads[0], summary.places(summary.workloads[0]), held)
+        figure = plots.distribution(summary.workloads[0], summary.places(summary.workloads[0]), held, styles)
     assert figure is not None
     medians = [line.get_xdata() for line in figure.axes[0].lines if line.get_marker() == "^"]
     assert max(float(seconds) for launches in medians for seconds in launches) < 0.015
@@ -138,7 +181,7 @@ def test_of_more_loops_than_can_be_told_apart_those_of_interest_have_colours_and
     assert {name for name in names if not styles[name].behind} == set(names[-len(style.LINE_COLOURS) :])
     labels = [entry.get_label() for entry in style.legend(styles.values())]
     assert labels[0] == "eager"
-    assert labels[-1] == "14 other loops"
+    assert labels[-1] == "13 other loops"
 
 
 def test_as_many_loops_as_can_be_told_apart_all_have_a_look_of_their_own() -> None:

@@ -92,6 +92,43 @@ def test_kernels_are_told_apart_from_the_host_that_launches_them() -> None:
     assert "2.00 kernels a step (1.00 ms) count for no phase" in text
 
 
+def test_it_ends_with_the_five_most_costly_of_all_phases_and_one_sentence() -> None:
+    found = profile(
+        PhaseCosts("forward", 0.01, (Cost("aten::mm", 1.0, 0.003), Cost(OUTSIDE, 1.0, 0.0025), *costs(6, 0.001))),
+        PhaseCosts("backward", 0.01, (Cost("aten::mm_backward", 2.0, 0.0029), Cost("aten::sum", 1.0, 0.002))),
+    )
+    table, sentence = printed(trace(found)).split("the most costly of all phases\n")[1].split("\n\n")
+
+    assert [row[:2] for row in rows(table)[1:]] == [
+        ["aten::mm", "forward"],
+        ["aten::mm_backward", "backward"],
+        ["(outside", "any"],
+        ["aten::sum", "backward"],
+        ["aten::op0", "forward"],
+    ]
+    assert rows(table)[1][2:] == ["3.00", "ms", "23", "%"]
+    assert sentence == (
+        "resnet, amp_bf16+compile: forward takes the most time, 62 % of 12.9 ms a step; "
+        "the most costly operator is aten::mm in forward, 23 %.\n"
+    )
+    assert trace_as_json(trace(found), FOLDER)["takeaway"] == sentence.strip()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "filled", "bound"), [(0.004, 40, "launch-bound"), (0.0095, 95, "not launch-bound")]
+)
+def test_a_step_whose_kernels_leave_the_device_waiting_is_called_launch_bound(
+    seconds: float, filled: int, bound: str
+) -> None:
+    text = printed(trace(profile(PhaseCosts("forward", 0.008, (Cost("gemm", 1.0, seconds),)), counted="kernels")))
+    assert f"kernels fill {filled} % of the 10.0 ms of a step before profiling: it is {bound}." in text
+
+
+def test_time_outside_operators_is_not_called_an_operator() -> None:
+    text = printed(trace(profile(PhaseCosts("data", 1.0, (Cost(OUTSIDE, 1.0, 0.9), Cost("aten::to", 1.0, 0.1))))))
+    assert "the most costly operator is aten::to in data, 10 %" in text
+
+
 def test_operators_of_several_threads_are_told_to_be() -> None:
     text = printed(trace(profile(PhaseCosts("forward", 0.004, (Cost("aten::mm", 1.0, 0.007),)))))
     assert "forward  4.00 ms a step, 7.00 ms over all threads" in text
@@ -137,7 +174,7 @@ def test_no_name_breaks_the_table_at_any_width(name: str, width: int) -> None:
 
 def test_a_name_that_is_too_long_keeps_both_its_ends() -> None:
     name = f"graph_0_cpp_fused_{'add_' * 40}7"
-    (row,) = [line for line in printed(trace(profile(PhaseCosts("loss", 1, (Cost(name, 1.0, 1.0),)))), 80).split("\n")
+    row, _ = [line for line in printed(trace(profile(PhaseCosts("loss", 1, (Cost(name, 1.0, 1.0),)))), 80).split("\n")
               if line.startswith("  graph_0")]  # fmt: skip
     assert row.startswith("  graph_0_cpp_fused_add")
     assert "…" in row

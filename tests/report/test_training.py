@@ -295,3 +295,10 @@ def test_a_run_that_compared_steps_and_trained_nothing_says_so_and_keeps_its_ver
     for workload in made.trained.workloads:
         told = words.heading(workload, made.trained.training)
         assert told == "compared with eager step by step, and not trained; `loopmark train` does both"
+
+
+def test_a_target_that_the_first_steps_reach_is_said_to_tell_nothing_of_speed() -> None:
+    said = "the first ones decide the time"
+    for epochs, is_said in ((1, True), (3, False)):
+        made = summarise_training(*make_training([Taught("eager", epochs_to_target=epochs)], seeds=(0,)))
+        assert (said in words.heading(made.workloads[0], made.training)) is is_said

@@ -23,7 +23,7 @@ def figures(taught: list[Taught], workload: str = "resnet", seeds: tuple[int, ..
             "quality": trend_plots.quality(first, summary, samples, styles, {}),
             "training": trend_plots.losses(first, summary, samples, styles),
         }
-    return {name: figure for name, figure in drawn.items() if figure}
+    return {name: figure for name, figure in drawn.items() if isinstance(figure, Figure)}
 
 
 def many(loops: int) -> list[Taught]:

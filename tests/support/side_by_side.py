@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from loopmark.bench.judge.run_comparison import JudgedRun
 from loopmark.bench.judge.side_by_side import (
     ComparedRun,
     FoundRun,
@@ -42,7 +43,8 @@ def entrant(
     """One run, judged."""
     summary = summarise(run, samples, trained, ceilings() if with_ceilings else None)
     found = FoundRun("results/a/b", run, datetime(2026, 1, 1, tzinfo=UTC))
-    return ComparedRun(name or machine_names([run])[0], found, summary, estimate_phases(run, samples))
+    judged = JudgedRun.of(run, samples, summary)
+    return ComparedRun(name or machine_names([run])[0], found, summary, judged, estimate_phases(run, samples))
 
 
 def everything(entrants: Sequence[ComparedRun]) -> tuple[WorkloadComparison, ...]:
@@ -54,15 +56,17 @@ def side_by_side(
     seconds: Mapping[str, Sequence[float | None]],
     machines: int,
     *,
+    eager: Sequence[float] = (0.010,),
     quiet: bool = True,
     sizes: Sequence[str] = ("small",),
     launches: int = 2,
     trained: Sequence[bool] = (True,),
     departing: Sequence[str] = (),
 ) -> SideBySide:
-    """Machines on which eager takes 10 ms a step, and each loop its given seconds; None where it was skipped.
+    """Machines on which each loop takes its given seconds a step; None where it was skipped.
 
     Args:
+        eager: eager's seconds a step on each machine, in turn.
         quiet: True if hardly anything disturbs the steps.
         sizes: the workload's size on each machine, in turn.
         launches: launches per loop.
@@ -73,7 +77,8 @@ def side_by_side(
     training = summarise_training(*make_training(taught, target=None))
     runs = []
     for number in range(machines):
-        truths = [Truth("eager"), Truth("eager", repeat=True)]
+        base = eager[number % len(eager)]
+        truths = [Truth("eager", base), Truth("eager", base, repeat=True)]
         for loop, own in seconds.items():
             value = own[number % len(own)]
             skipped = Truth(loop, status="skipped", reason="it needs a CUDA device; this machine has none")

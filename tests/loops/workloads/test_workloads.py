@@ -165,7 +165,7 @@ def test_an_untrained_classifier_knows_nothing(name: str, loss: float, tolerance
 
 
 @pytest.mark.parametrize(
-    ("name", "share"), [("regression", 0.8), ("regression_mlp", 0.6), ("resnet", 0.2), ("gpt", 0.75)]
+    ("name", "share"), [("regression", 0.8), ("regression_mlp", 0.85), ("resnet", 0.2), ("gpt", 0.75)]
 )
 def test_the_loss_falls_within_sixty_steps(name: str, share: float) -> None:
     losses = losses_of(*prepared(EAGER, make(name)), 60)

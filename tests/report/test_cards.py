@@ -1,0 +1,125 @@
+"""The cards of a run: what to use, from when on, by which line of code, and what was not tried."""
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from loopmark.bench.judge.summary import Summary, summarise
+from loopmark.bench.report.cards import card_lines, cards, choice_record, matrix, title
+from loopmark.bench.report.draw import as_json
+from tests.support.synthetic import Truth, make_run
+
+EAGER = (Truth("eager"), Truth("eager", repeat=True))
+LOOPS = [*EAGER, Truth("compile", 0.006, compile_seconds=20.0), Truth("tf32", 0.008), Truth("amp_bf16", 0.02)]
+CODE = {"compile": ("model = torch.compile(model)",), "tf32": ('torch.set_float32_matmul_precision("high")',)}
+
+
+def judged(truths: list[Truth], workloads: tuple[str, ...] = ("resnet",)) -> Summary:
+    run, samples = make_run(truths, workloads)
+    return summarise(replace(run, cases=tuple(replace(c, code=CODE.get(c.loop, ())) for c in run.cases)), samples)
+
+
+def printed(summary: Summary, width: int = 100, *, terminal: bool = True) -> str:
+    output = io.StringIO()
+    console = Console(file=output, width=width, force_terminal=terminal, color_system=None)
+    for line in card_lines(summary, console):
+        console.print(line, soft_wrap=not terminal)
+    return output.getvalue()
+
+
+def test_a_card_names_the_loop_for_long_runs_and_the_one_for_shorter_ones_with_their_code() -> None:
+    (card,) = cards(judged(LOOPS))
+    (long, use, code), (short, other, its_code), _ = card.uses
+    assert long.startswith("long runs, from ")
+    assert use.startswith("compile, 1.6")
+    assert code == CODE["compile"]
+    assert short == "shorter runs"
+    assert other.startswith("tf32, 1.2")
+    assert other.endswith("at no start-up cost")
+    assert its_code == CODE["tf32"]
+
+
+def test_a_card_names_what_was_not_tried_together_with_the_command_for_it() -> None:
+    (card,) = cards(judged(LOOPS))
+    command = "loopmark run --workload resnet --loop compile+tf32"
+    assert card.uses[-1] == ("worth trying, not tried together", "compile+tf32", (command,))
+    (card,) = cards(judged([*LOOPS, Truth("tf32+compile", 0.01)]))
+    assert len(card.uses) == 2
+
+
+def test_the_command_names_a_task_and_a_step_by_their_files() -> None:
+    run, samples = make_run([replace(one, loop=one.loop.replace("eager", "own:step")) for one in LOOPS], ("own:task",))
+    plan = replace(run.plan, workloads=("a b/own.py:task",), loops=("a b/own.py:step",), baseline="own:step")
+    cases = tuple(replace(case, code=CODE.get(case.loop, ())) for case in run.cases)
+    (card,) = cards(summarise(replace(run, plan=plan, cases=cases), samples))
+    (command,) = card.uses[-1][2]
+    assert command.startswith("loopmark run --workload 'a b/own.py:task' --loop compile+tf32")
+    assert command.endswith("--baseline 'a b/own.py:step'")
+
+
+def test_a_loop_that_starts_at_once_is_for_all_runs() -> None:
+    (card,) = cards(judged([*EAGER, Truth("tf32", 0.008)]))
+    assert [when for when, *_ in card.uses] == ["all runs"]
+
+
+def test_the_baseline_is_named_where_nothing_else_is_ahead_of_it_early() -> None:
+    (card,) = cards(judged([*EAGER, Truth("compile", 0.006, compile_seconds=20.0)]))
+    assert card.uses[1][:2] == ("shorter runs", "eager, since nothing is ahead of it that early")
+
+
+def test_without_a_faster_loop_a_card_says_so() -> None:
+    (card,) = cards(judged([*EAGER, Truth("amp_bf16", 0.02)]))
+    assert not card.uses
+    assert card.notes[0].startswith("No loop is faster than eager")
+
+
+def test_in_a_terminal_no_line_is_wider_than_it_and_nothing_is_lost() -> None:
+    summary = judged(LOOPS)
+    narrow, wide = printed(summary, 40), printed(summary, 300)
+    assert max(map(len, narrow.splitlines())) <= 40
+    assert "".join(narrow.split()) == "".join(wide.split())
+
+
+def test_in_a_file_each_sentence_has_one_line() -> None:
+    lines = printed(judged(LOOPS), 40, terminal=False).splitlines()
+    assert any(line.startswith("  long runs, from ") and line.endswith("]") for line in lines)
+
+
+def test_several_workloads_have_a_matrix_of_all_loops() -> None:
+    skipped = Truth("cuda_graph", status="skipped", reason="needs a GPU")
+    table = matrix(judged([*LOOPS, skipped], ("resnet", "gpt")))
+    assert table.headings == ("loop", "resnet", "gpt")
+    cells = {row[0].text: row[1] for row in table.cells}
+    assert cells["eager"].text == "baseline"
+    assert cells["compile"].text.startswith("1.6")
+    assert cells["compile"].strong
+    assert not cells["tf32"].strong
+    assert cells["cuda_graph"].text == "skipped"
+    assert "eager (again)" not in cells
+    assert not matrix(judged(LOOPS))
+
+
+@pytest.mark.parametrize(
+    ("workloads", "said"),
+    [(("resnet",), "resnet on Imaginary CPU"), (("a", "b", "c"), "a, b and c on Imaginary CPU")],
+)
+def test_the_title_says_what_ran_on_what(workloads: tuple[str, ...], said: str) -> None:
+    assert title(judged([*EAGER], workloads)) == said
+
+
+def test_the_title_names_the_gpu_if_the_run_was_on_it() -> None:
+    run, samples = make_run([*EAGER], device=True)
+    assert title(summarise(run, samples)) == "resnet on NVIDIA Imaginary 1"
+
+
+def test_json_has_the_choice_in_base_units() -> None:
+    summary = judged(LOOPS)
+    (workload,) = as_json(summary)["workloads"]
+    assert workload["choice"] == choice_record(summary.workloads[0])
+    assert workload["choice"]["long_runs"] == "compile"
+    assert workload["choice"]["shorter_runs"] == "tf32"
+    assert workload["choice"]["overtakes_after_steps_low"] < workload["choice"]["overtakes_after_steps"]
+    (workload,) = as_json(judged([*EAGER]))["workloads"]
+    assert workload["choice"] is None
