@@ -57,9 +57,13 @@ class Progress(Protocol):
     def tell(
         self, doing: str, done: float, remaining_seconds: float | None, expected_seconds: float | None = None
     ) -> None:
-        """What begins: its name after its places, the fraction of the whole before it, and the whole's remaining time.
+        """Report the work that begins.
 
-        ``expected_seconds`` are those of what begins. Both times are None where they are unknown.
+        Args:
+            doing: its name, after its places from the largest on: ``launch 1/5 · resnet · compile · compiling``.
+            done: the fraction of the whole before it.
+            remaining_seconds: of the whole; None if unknown.
+            expected_seconds: of this work; None if unknown.
         """
 
 
