@@ -1,8 +1,9 @@
 """The answer to a run: a card for each workload with the loops to use, and all loops against all workloads."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from rich.console import Console
 from rich.text import Text
@@ -12,16 +13,18 @@ from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
 from loopmark.bench.records.run import CommandRecord
 from loopmark.bench.report import cells, show
 from loopmark.bench.report.table import GAP, NAME_WIDTH, Cell, Column, Table, ends, figure
-from loopmark.bench.report.takeaway import answer, astray, choice_of, gain, hot_spot, spec_of
+from loopmark.bench.report.takeaway import answer, astray, choice_of, gain, hot_spot, loop_spec, spec_of
 from loopmark.bench.report.text import elide, plain, short
+
+Use: TypeAlias = tuple[str, str, tuple[str, ...]]  # when, the loop with its gain, and lines of code or a command
 
 
 @dataclass(frozen=True)
 class Card:
-    """The answer for one workload, as plain text."""
+    """The answer for one workload; names and code may be text from outside."""
 
     workload: str
-    uses: tuple[tuple[str, str, tuple[str, ...]], ...]  # when, the loop with its gain, and its lines of code
+    uses: tuple[Use, ...]
     notes: tuple[str, ...]  # sentences
 
 
@@ -34,12 +37,12 @@ def _card(workload: WorkloadSummary, summary: Summary) -> Card:
     choice = choice_of(workload)
     if choice is None:
         return Card(workload.workload, (), (_sentence(answer(workload, summary.run)),))
-    notes = [astray(workload, choice.long), _goal(choice, workload), _untried(choice, workload, summary)]
-    notes.append(hot_spot(workload.base))
-    return Card(workload.workload, tuple(_uses(choice)), tuple(map(_sentence, filter(None, notes))))
+    notes = astray(workload, choice.long), _goal(choice, workload), hot_spot(workload.base)
+    uses = *_uses(choice), *_untried(choice, workload, summary)
+    return Card(workload.workload, uses, tuple(map(_sentence, filter(None, notes))))
 
 
-def _uses(choice: Choice) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+def _uses(choice: Choice) -> Iterator[Use]:
     long, early, steps = choice.long, choice.short, choice.overtakes
     use = f"{short(long.case.label)}, {gain(long)}"
     if steps is None:
@@ -54,6 +57,18 @@ def _uses(choice: Choice) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     yield "shorter runs", f"{short(early.case.label)}, {gain(early)}, {since}", early.case.code
 
 
+def _untried(choice: Choice, workload: WorkloadSummary, summary: Summary) -> Iterator[Use]:
+    if choice.untried is None:
+        return
+    run, fastest = summary.run, choice.long.case.loop
+    loop = loop_spec(fastest, run) + choice.untried.removeprefix(fastest)
+    name = spec_of(workload.workload, (case.workload for case in run.cases), run.plan.workloads)
+    command = ["loopmark", "run", "--workload", name, "--loop", loop]
+    if workload.baseline != "eager":
+        command += ["--baseline", loop_spec(workload.baseline, run)]
+    yield "worth trying, not tried together", choice.untried, (shlex.join(command),)
+
+
 def _goal(choice: Choice, workload: WorkloadSummary) -> str:
     """The length of a training to the target, where the loop to use depends on the length."""
     learning = workload.base.trained.learning if workload.base and workload.base.trained else None
@@ -62,16 +77,6 @@ def _goal(choice: Choice, workload: WorkloadSummary) -> str:
     length = "short" if learning.steps.value < choice.overtakes.value else "long"
     target = f"{plain(learning.target.metric)} {learning.target.value:g}"
     return f"training to {target} takes {show.count(learning.steps.value)} steps, a {length} run"
-
-
-def _untried(choice: Choice, workload: WorkloadSummary, summary: Summary) -> str:
-    if choice.untried is None:
-        return ""
-    own, *techniques = choice.untried.split("+")
-    spec = "+".join([spec_of(own, (case.loop for case in summary.run.cases), summary.run.plan), *techniques])
-    return (
-        f"not tried together: {plain(spec)} (`loopmark run --workload {plain(workload.workload)} --loop {plain(spec)}`)"
-    )
 
 
 def _sentence(text: str) -> str:

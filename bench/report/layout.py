@@ -13,27 +13,37 @@ from matplotlib.lines import Line2D
 from loopmark.bench.judge.summary import Row
 from loopmark.bench.report import style
 
-WIDTH = 9.0
+WIDTH, NARROW = 9.0, 4.0  # of a figure, and of its version for a narrow screen
 NAMES = 2.1  # the margin for loops' names beside bars
 LEGEND = 2.35  # the margin for a legend beside lines
 TITLE = 0.42
 LEGEND_ROW = 0.22
-BAR = 0.3
+BAR, NAMED_BAR = 0.3, 0.46  # from bar to bar, with names beside them or above them
+ABOVE = 13.0  # points from a bar's middle to the text above it
 LEGEND_LINE = 0.19
 NOTE_LINE = 0.15
 AXIS = 0.55
 EDGE = 0.1
 BESIDE = ("axes fraction", "data")  # coordinates of text beside a line or a bar
 LEGEND_COLUMNS = 7
+ENTRY = 0.85  # the longest entry of three columns in a narrow figure
 LOSS_BINS = 120  # the most points across a plot
 FEW_STEPS, SAME_LINE = 10, 0.01  # so few points of a loss, all within this share of the scale, say nothing
 NOTE = 0.92 * (WIDTH - 2 * EDGE)  # small letters are drawn up to 8 % wider than designed
 
 
-def bar_axes(rows: Sequence[Row], title: str, entries: Sequence[Line2D], *, right: float) -> Axes:
-    """Axes with one line for each row, the first on top, and a legend above."""
-    axes = lined_axes(len(rows), BAR, title, entries, left=NAMES, right=right)
+def bar_axes(rows: Sequence[Row], title: str, entries: Sequence[Line2D], *, right: float, narrow: bool = False) -> Axes:
+    """Axes with one line for each row, the first on top, and a legend above; ``narrow`` has names above the bars."""
     labels = style.fitted_all(row.case.label for row in rows)
+    if narrow:
+        axes = lined_axes(len(rows), NAMED_BAR, title, entries, left=0.15, right=0.15, width=NARROW)
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        for y, row in enumerate(rows):
+            weight = "bold" if row.is_baseline else "normal"
+            above_bar(axes, labels[row.case.label], (0, y), size=9, weight=weight)
+        return axes
+    axes = lined_axes(len(rows), BAR, title, entries, left=NAMES, right=right)
     axes.set_yticks(range(len(rows)), [labels[row.case.label] for row in rows])
     for label, row in zip(axes.get_yticklabels(), rows, strict=True):
         label.set_fontweight("bold" if row.is_baseline else "normal")
@@ -41,13 +51,21 @@ def bar_axes(rows: Sequence[Row], title: str, entries: Sequence[Line2D], *, righ
 
 
 def lined_axes(
-    lines: float, line: float, title: str, entries: Sequence[Line2D], *, left: float, right: float, note: str = ""
+    lines: float,
+    line: float,
+    title: str,
+    entries: Sequence[Line2D],
+    *,
+    left: float,
+    right: float,
+    note: str = "",
+    width: float = WIDTH,
 ) -> Axes:
     """Axes with places 0, 1, … from the top, ``line`` inches apart, below a title, a note and a legend."""
     below = NOTE_LINE if note else 0.0
-    top = TITLE + below + LEGEND_ROW * -(-len(entries) // LEGEND_COLUMNS)
+    top = TITLE + below + LEGEND_ROW * -(-len(entries) // _legend_columns(entries, width))
     height = top + line * lines + AXIS
-    axes = blank_axes(height, left=left, right=right, top=top, bottom=AXIS, title=title)
+    axes = blank_axes(height, left=left, right=right, top=top, bottom=AXIS, title=title, width=width)
     axes.set_ylim(lines - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     write_note(axes, height - TITLE, note)
@@ -152,27 +170,38 @@ def figure_of(axes: Axes) -> Figure:
     return figure
 
 
-def blank_figure(height: float, title: str) -> Figure:
+def blank_figure(height: float, title: str, width: float = WIDTH) -> Figure:
     """A figure of ``height`` inches with a title."""
-    figure = Figure(figsize=(WIDTH, height))
+    figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)  # no window, no global state
-    figure.text(EDGE / WIDTH, 1 - 0.12 / height, title, size=10.5, weight="bold", va="top")
+    title = style.fitted(title, 0.8 * width, 10.5)  # bold letters are wider
+    figure.text(EDGE / width, 1 - 0.12 / height, title, size=10.5, weight="bold", va="top")
     return figure
 
 
-def blank_axes(height: float, *, left: float, right: float, top: float, bottom: float, title: str) -> Axes:
+def blank_axes(
+    height: float, *, left: float, right: float, top: float, bottom: float, title: str, width: float = WIDTH
+) -> Axes:
     """Axes on a figure of their own, with margins in inches and a title in the top one."""
-    box = (left / WIDTH, bottom / height, 1 - (left + right) / WIDTH, 1 - (top + bottom) / height)
-    return blank_figure(height, title).add_axes(box)
+    box = (left / width, bottom / height, 1 - (left + right) / width, 1 - (top + bottom) / height)
+    return blank_figure(height, title, width).add_axes(box)
 
 
 def legend_above(figure: Figure, entries: Sequence[Line2D], *, below: float = 0.0) -> None:
     """Draw a legend under the title, ``below`` inches further down."""
-    corner = EDGE / WIDTH, 1 - (TITLE - 0.08 + below) / figure.get_figheight()
+    width = figure.get_figwidth()
+    corner = EDGE / width, 1 - (TITLE - 0.08 + below) / figure.get_figheight()
     figure.legend(
-        handles=list(entries), loc="upper left", bbox_to_anchor=corner, ncols=LEGEND_COLUMNS, handletextpad=0.4,
-        columnspacing=1.2, borderaxespad=0, borderpad=0,
+        handles=list(entries), loc="upper left", bbox_to_anchor=corner, ncols=_legend_columns(entries, width),
+        handletextpad=0.4, columnspacing=1.2, borderaxespad=0, borderpad=0,
     )  # fmt: skip
+
+
+def _legend_columns(entries: Sequence[Line2D], width: float) -> int:
+    if width == WIDTH:
+        return LEGEND_COLUMNS
+    labels = [str(entry.get_label()) for entry in entries]
+    return 3 if all(style.fitted(label, ENTRY, 8.0) == label for label in labels) else 2
 
 
 def offset_text(
@@ -183,6 +212,12 @@ def offset_text(
         text, at, points, xycoords=coordinates, textcoords="offset points", annotation_clip=False,
         **{"size": style.SMALL, **look},
     )  # fmt: skip
+
+
+def above_bar(axes: Axes, text: str, at: tuple[float, float], **look: Any) -> None:
+    """Write a text above the bar of a narrow figure, on a ground that hides the lines behind it."""
+    ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+    offset_text(axes, text, at, (0, ABOVE), BESIDE, va="center", bbox=ground, **look)
 
 
 def write_note(axes: Axes, bottom: float, text: str) -> None:

@@ -106,18 +106,23 @@ def fitting(plots: Iterable[Plot], most_bytes: int) -> tuple[Plot, ...]:
 
 
 def embedded(plot: Plot) -> Markup:
-    """The plot as an SVG element; its ids begin with its name, so that no two plots of a page share any."""
+    """The plot as an SVG element, and its narrow version as another; a style sheet shows one of them."""
     key = plot.file.removesuffix(".svg")
-    svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<\?xml.*?\?>|<!DOCTYPE.*?>", "", plot.svg, flags=re.DOTALL)
+    narrow = _element(plot.narrow, f"{key}-narrow", "plot narrow", plot.text) if plot.narrow else ""
+    return Markup(_element(plot.svg, key, "plot", plot.text) + narrow)
+
+
+def _element(svg: str, key: str, kind: str, text: str) -> str:
+    """``svg`` as an element whose ids begin with ``key``, so that no two of a page share any."""
+    svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<\?xml.*?\?>|<!DOCTYPE.*?>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{key}-\1"', svg)
     svg = re.sub(r'href="#([^"]+)"', rf'href="#{key}-\1"', svg)
     svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{key}-\1)", svg)
     svg = re.sub("|".join(COLOURS), lambda found: f"var(--{COLOURS[found[0]]})", svg)
     svg = re.sub(r">\s+<", "><", svg)
-    title = f'<title id="{key}-title">{escape(plain(plot.text))}</title>'
-    opening = f'<svg class="plot" role="img" aria-labelledby="{key}-title"'
-    svg = re.sub(r"<svg\b([^>]*)>", lambda found: f"{opening}{found[1]}>{title}", svg, count=1)
-    return Markup(svg)
+    title = f'<title id="{key}-title">{escape(plain(text))}</title>'
+    opening = f'<svg class="{kind}" role="img" aria-labelledby="{key}-title"'
+    return re.sub(r"<svg\b([^>]*)>", lambda found: f"{opening}{found[1]}>{title}", svg, count=1)
 
 
 def sections(content: str) -> list[tuple[Markup, Markup, list[Any]]]:

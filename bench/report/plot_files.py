@@ -50,6 +50,8 @@ PLOTS = {
     "memory": ("Bytes in use from moment to moment within a step", ""),
 }  # the content of each plot, and how to read it, by the stem of its file's name, in order of importance
 
+NARROW = ("phases", "speedup")  # the plots whose functions draw a narrow version too
+
 
 @dataclass(frozen=True)
 class Plot:
@@ -60,10 +62,11 @@ class Plot:
     stem: str
     text: str  # a description, for readers who cannot see it; or the reason why there is no drawing
     svg: str = ""  # the drawing itself
+    narrow: str = ""  # a drawing for narrow screens
     caption: str = ""  # what its title does not say: its key figures, and how to read it
 
 
-Figures = Iterable[tuple[str, str, Callable[[], Any]]]
+Figures = Iterable[tuple[str, str, Callable[..., Any]]]
 """Workload, stem, and a function that returns the figure, a reason why it would say nothing, or None without data."""
 
 
@@ -83,7 +86,7 @@ def draw_plots(folder: Path, figures: Figures, told: Mapping[tuple[str, str], st
     figures = list(figures)
     slug = slugs(workload for workload, *_ in figures)
 
-    def draw(workload: str, stem: str, figure_of: Callable[[], Any]) -> Plot | None:
+    def draw(workload: str, stem: str, figure_of: Callable[..., Any]) -> Plot | None:
         figure = figure_of()
         png, svg = (folder / f"{stem}-{slug[workload]}.{kind}" for kind in ("png", "svg"))
         if figure is None or isinstance(figure, str):
@@ -97,7 +100,8 @@ def draw_plots(folder: Path, figures: Figures, told: Mapping[tuple[str, str], st
         (content, reading), figures = PLOTS[stem], (told or {}).get((stem, workload), "")
         text = ": ".join(filter(None, (f"{content}, on {workload}", figures)))
         caption = ". ".join(filter(None, (figures, reading)))
-        return Plot(workload, svg.name, stem, text, drawing.decode(), caption)
+        narrow = style.save(figure_of(narrow=True), "svg") if stem in NARROW else b""
+        return Plot(workload, svg.name, stem, text, drawing.decode(), narrow.decode(), caption)
 
     with style.styled():
         return [plot for plot in over_cores(lambda figure: draw(*figure), figures) if plot is not None]

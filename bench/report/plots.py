@@ -29,7 +29,7 @@ SMALLEST, LARGEST = 1e-9, 1e9  # ratios beyond these are not drawn: such times a
 BASELINE_MARK: dict[str, Any] = {"color": style.BLACK, "linestyle": style.DASHES[2], "linewidth": 0.8}
 
 
-def phases(workload: WorkloadSummary) -> Figure | None:
+def phases(workload: WorkloadSummary, *, narrow: bool = False) -> Figure | None:
     """Seconds a step in each phase, stacked, one bar for each loop; on a GPU, by the device's clock."""
     rows = [row for row in workload.rows if sum(row.phases.values()) > 0]
     if not rows:
@@ -43,21 +43,30 @@ def phases(workload: WorkloadSummary) -> Figure | None:
     entries = [style.mark(style.fitted(phase, 0.85), "s", colours[phase]) for phase in names]
     if any(row.is_baseline for row in rows):
         entries.append(Line2D([], [], label="baseline", **BASELINE_MARK))
-    axes = layout.bar_axes(rows, title, entries, right=0.3)
+    axes = layout.bar_axes(rows, title, entries, right=0.3, narrow=narrow)
     bars = [(y, {phase: seconds / size for phase, seconds in row.phases.items()}) for y, row in enumerate(rows)]
-    layout.phase_bars(axes, bars, colours, 0.72, least=0.055 * longest / size, text=show.percent)
+    share, thick = (lambda share: f"{share * 100:.0f}", 0.4) if narrow else (show.percent, 0.72)
+    layout.phase_bars(axes, bars, colours, thick, least=0.055 * longest / size, text=share)
     behind = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
     for y, (row, seconds) in enumerate(zip(rows, lengths, strict=True)):
-        at = (seconds + 0.008 * longest) / size
-        axes.text(at, y, show.seconds(seconds), size=8, va="center", bbox=behind, zorder=2)
+        if narrow:
+            layout.above_bar(axes, show.seconds(seconds), (1, y), size=8, ha="right")
+        else:
+            at = (seconds + 0.008 * longest) / size
+            axes.text(at, y, show.seconds(seconds), size=8, va="center", bbox=behind, zorder=2)
         if row.is_baseline:
             axes.axvline(seconds / size, zorder=0.5, **BASELINE_MARK)
     clock = "device" if any(row.device_phases for row in rows) else "host"
-    axes.set(xlim=(0, longest / size * 1.12), xlabel=f"{unit} a step, timed phase by phase on the {clock}'s clock")
+    label = (
+        f"{unit} a step on the {clock}'s clock, and % of it"
+        if narrow
+        else f"{unit} a step, timed phase by phase on the {clock}'s clock"
+    )
+    axes.set(xlim=(0, longest / size * (1.01 if narrow else 1.12)), xlabel=label)
     return layout.figure_of(axes)
 
 
-def speedup(workload: WorkloadSummary) -> Figure | str | None:
+def speedup(workload: WorkloadSummary, *, narrow: bool = False) -> Figure | str | None:
     """Each loop's speedup over the baseline with its interval, and the noise floor as a band around 1.
 
     A reason not to draw it where there is only the baseline's repetition.
@@ -76,7 +85,7 @@ def speedup(workload: WorkloadSummary) -> Figure | str | None:
     if floor > 1:
         entries.append(style.mark(f"noise floor {show.noise_floor(workload.noise_floor)}", "s", "#D9D9D9"))
     title = f"{style.fitted(workload.workload)}: speedup over {base}"
-    axes = layout.bar_axes([row for row, _ in found], title, entries, right=1.85)
+    axes = layout.bar_axes([row for row, _ in found], title, entries, right=1.85, narrow=narrow)
     axes.axvspan(1 / floor, floor, color="#D9D9D9", linewidth=0, zorder=0)
     axes.axvline(1, color=style.BLACK, linewidth=0.9, zorder=1)
     known = [1 / floor, floor, 1 / 1.01, 1.01]
@@ -84,10 +93,13 @@ def speedup(workload: WorkloadSummary) -> Figure | str | None:
         ends = [end for end in (estimate.low, estimate.value, estimate.high) if SMALLEST < end < LARGEST]
         known += ends
         _whisker(axes, y, estimate.value, ends, *VERDICTS[cells.verdict(row)])
-        layout.offset_text(axes, cells.speedup(row), (1, y), (8, 0), layout.BESIDE, va="center", size=8)
+        if narrow:
+            layout.above_bar(axes, cells.speedup(row), (1, y), size=8, ha="right")
+        else:
+            layout.offset_text(axes, cells.speedup(row), (1, y), (8, 0), layout.BESIDE, va="center", size=8)
     low, high = min(known), max(known)
     low, high = low / (high / low) ** 0.06, high * (high / low) ** 0.06
-    label = f"{base}'s seconds a step over the loop's, with the 95 % interval"
+    label = "with the 95 % interval" if narrow else f"{base}'s seconds a step over the loop's, with the 95 % interval"
     style.log_scale(axes.xaxis, low, high, lambda value: f"{value:g}x", label)
     return layout.figure_of(axes)
 

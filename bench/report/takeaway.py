@@ -2,13 +2,13 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from loopmark.bench.judge.choice import Choice, choose
 from loopmark.bench.judge.comparison import Verdict
 from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
 from loopmark.bench.judge.training import TrainedRow
-from loopmark.bench.records.run import Plan, Run
+from loopmark.bench.records.run import Run
 from loopmark.bench.report import cells, show
 from loopmark.bench.report.text import elide, plain, short
 from loopmark.bench.report.training_words import doubt
@@ -52,7 +52,7 @@ def answer(workload: WorkloadSummary, run: Run, *, alone: bool = True) -> str:
         return f"nothing was measured: {_endings(workload)}{way}"
     base = workload.base
     if base is None:
-        other = spec_of(measured[0].case.loop, (case.loop for case in run.cases), run.plan)
+        other = loop_spec(measured[0].case.loop, run)
         way = "" if run.interrupted else name_another(other)
         reason = cells.why(lost) if lost else ""
         if way:  # which names the loop that a reason's advice can only describe
@@ -98,9 +98,14 @@ def name_another(loop: str) -> str:
     return f"; name another loop to compare with: --baseline {plain(loop)}"
 
 
-def spec_of(loop: str, loops: Iterable[str], plan: Plan) -> str:
-    """The loop as the option ``--loop`` names it; ``loops`` are the names of all cases, in the order of the plan."""
-    return dict(zip(dict.fromkeys(loops), plan.loops, strict=False)).get(loop, loop)
+def loop_spec(loop: str, run: Run) -> str:
+    """The loop as the option ``--loop`` names it."""
+    return spec_of(loop, (case.loop for case in run.cases), run.plan.loops)
+
+
+def spec_of(name: str, names: Iterable[str], specs: Sequence[str]) -> str:
+    """The name as an option has it; ``names`` are those of all cases, in the order of the plan's ``specs``."""
+    return dict(zip(dict.fromkeys(names), specs, strict=False)).get(name, name)
 
 
 def doubt_of(row: Row, base: TrainedRow | None) -> str:
@@ -133,7 +138,8 @@ def _no_winner(workload: WorkloadSummary, base: Row) -> str:
             f"{short(base.case.loop)} takes {show.seconds_of(base.step_seconds)} a step{f', and {spot}' * bool(spot)}"
         )
     if all(row.verdict == "inconclusive" for row in judged):
-        return f"no difference from {short(base.case.loop)} is settled: every verdict is inconclusive"
+        unsettled = "is settled: every verdict is inconclusive, so measure longer or on an idle machine"
+        return f"no difference from {short(base.case.loop)} {unsettled}"
     shown = "shown to be " if any(row.verdict == "inconclusive" for row in alike) else ""
     text = f"no loop is {shown}faster than {short(base.case.loop)}"
     if all(row.verdict == "slower" for row in alike) or workload.noise_floor is None:

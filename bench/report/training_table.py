@@ -147,7 +147,9 @@ def _clauses(workload: TrainedWorkload, training: Training) -> list[str]:
     base = next((row.equivalence.proof for row in workload.rows if row.is_baseline), None)
     if base and base.status != "ok":
         loops = [row.loop for row in workload.rows]
-        own = next((spec_of(loop, loops, training.plan) for loop in loops if ":" in loop and loop != base.loop), None)
+        own = next(
+            (spec_of(loop, loops, training.plan.loops) for loop in loops if ":" in loop and loop != base.loop), None
+        )
         why = elide(base.reason or base.status, REASON_LENGTH)
         said = [f"{short(base.loop)} cannot run it ({why}){name_another(own or 'path/to/file.py:step')}"]
     trained = {row.loop: row.learning for row in workload.rows if row.learning is not None and not row.departs}

@@ -31,7 +31,7 @@ def printed(summary: Summary, width: int = 100, *, terminal: bool = True) -> str
 
 def test_a_card_names_the_loop_for_long_runs_and_the_one_for_shorter_ones_with_their_code() -> None:
     (card,) = cards(judged(LOOPS))
-    (long, use, code), (short, other, its_code) = card.uses
+    (long, use, code), (short, other, its_code), _ = card.uses
     assert long.startswith("long runs, from ")
     assert use.startswith("compile, 1.6")
     assert code == CODE["compile"]
@@ -43,10 +43,20 @@ def test_a_card_names_the_loop_for_long_runs_and_the_one_for_shorter_ones_with_t
 
 def test_a_card_names_what_was_not_tried_together_with_the_command_for_it() -> None:
     (card,) = cards(judged(LOOPS))
-    command = "`loopmark run --workload resnet --loop compile+tf32`"
-    assert f"Not tried together: compile+tf32 ({command})." in card.notes
+    command = "loopmark run --workload resnet --loop compile+tf32"
+    assert card.uses[-1] == ("worth trying, not tried together", "compile+tf32", (command,))
     (card,) = cards(judged([*LOOPS, Truth("tf32+compile", 0.01)]))
-    assert not any("Not tried" in note for note in card.notes)
+    assert len(card.uses) == 2
+
+
+def test_the_command_names_a_task_and_a_step_by_their_files() -> None:
+    run, samples = make_run([replace(one, loop=one.loop.replace("eager", "own:step")) for one in LOOPS], ("own:task",))
+    plan = replace(run.plan, workloads=("a b/own.py:task",), loops=("a b/own.py:step",), baseline="own:step")
+    cases = tuple(replace(case, code=CODE.get(case.loop, ())) for case in run.cases)
+    (card,) = cards(summarise(replace(run, plan=plan, cases=cases), samples))
+    (command,) = card.uses[-1][2]
+    assert command.startswith("loopmark run --workload 'a b/own.py:task' --loop compile+tf32")
+    assert command.endswith("--baseline 'a b/own.py:step'")
 
 
 def test_a_loop_that_starts_at_once_is_for_all_runs() -> None:

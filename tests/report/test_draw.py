@@ -74,7 +74,7 @@ def test_the_page_starts_with_the_loop_to_use_and_gives_reasons_in_full(tmp_path
     [
         ("`torch.compile` moves work", LOOPS, True), ("`torch.compile` moves work", LOOPS[:2], False),
         ("## Warnings", LOOPS, False), ("### Starting up", LOOPS[4:], False), ("### Phases", LOOPS[4:], False),
-        ("### Disturbances of the run", LOOPS, True), ("### Disturbances of the run", LOOPS[4:], False),
+        ("### Disturbances", LOOPS, True), ("### Disturbances", LOOPS[4:], False),
     ],
 )  # fmt: skip
 def test_a_section_with_nothing_to_say_is_absent(

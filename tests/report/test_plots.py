@@ -40,6 +40,8 @@ def figures(made: list[Truth], *, device: bool = False, workload: str = "resnet"
         drawn = {
             "phases": plots.phases(first),
             "speedup": plots.speedup(first),
+            "narrow phases": plots.phases(first, narrow=True),
+            "narrow speedup": plots.speedup(first, narrow=True),
             "breakeven": plots.break_even(first, styles),
             "distribution": plots.distribution(first, cases, samples, styles),
             "steps": trajectories.step_times(first, cases, samples, styles),
@@ -90,7 +92,7 @@ def test_no_two_texts_overlap_and_all_lie_on_the_figure(loops: int, device: bool
 
 
 def test_a_plot_with_nothing_to_show_is_not_drawn() -> None:
-    assert set(figures(truths(1))) == {"phases", "distribution", "steps", "losses", "roofline"}
+    assert set(figures(truths(1))) == {"phases", "narrow phases", "distribution", "steps", "losses", "roofline"}
     assert figures([Truth("eager", status="failed", reason="boom")]) == {}
     assert "breakeven" not in figures([Truth("eager"), Truth("tf32", 0.02)])
 
@@ -122,6 +124,16 @@ def test_markers_of_loops_at_one_intensity_stand_side_by_side() -> None:
     assert [len(across) for across in placed.values()] == [6, 6]
     for across in placed.values():
         assert min(b - a for a, b in itertools.pairwise(sorted(across))) > 0.8 * 6 / 72 * figure.dpi
+
+
+def test_a_narrow_version_has_every_name_and_value_of_the_wide_one() -> None:
+    drawn = figures(truths(6))
+    for name in ("phases", "speedup"):
+        wide, narrow = (
+            {text.removesuffix(" %") for text, _ in texts_of(drawn[kind])} for kind in (name, f"narrow {name}")
+        )
+        axis = {label.get_text() for label in drawn[name].axes[0].get_xticklabels()}
+        assert wide - axis - {drawn[name].axes[0].get_xlabel()} <= narrow
 
 
 @pytest.mark.parametrize("workload", NAMES)

@@ -133,6 +133,16 @@ def test_skipped_loops_can_be_hidden_and_it_is_told(driver: Any, page: Path) -> 
     assert driver.execute_script(said) == "Every loop on resnet: 1 skipped loop shown"
 
 
+@pytest.mark.parametrize("width", [390, 1200])
+def test_a_narrow_screen_has_narrow_plots_that_need_no_scrolling(driver: Any, page: Path, width: int) -> None:
+    show(driver, page, width=width)
+    plots = driver.execute_script(
+        "return [...document.querySelectorAll('main > section > figure svg')].filter(one => one.checkVisibility())"
+        ".map(one => [one.classList.contains('narrow'), one.clientWidth <= one.parentElement.clientWidth])"
+    )
+    assert plots == [[width == 390, True]] * 2
+
+
 def open_folds(driver: Any) -> list[str]:
     return driver.execute_script("return [...document.querySelectorAll('details[open]')].map(fold => fold.id)")
 
@@ -232,7 +242,8 @@ def test_a_screen_reader_is_told_of_every_plot_table_and_part(driver: Any, page:
 def test_the_page_prints_whole_with_its_folds_closed(driver: Any, page: Path) -> None:
     show(driver, page)
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
-    whole = "return [...document.querySelectorAll('svg.plot, table')].every(one => one.getBoundingClientRect().height)"
+    drawn = "document.querySelectorAll('svg.plot:not(.narrow), table')"
+    whole = f"return [...{drawn}].every(one => one.getBoundingClientRect().height)"
 
     assert open_folds(driver) == []
     assert driver.execute_script(whole)

@@ -1,15 +1,13 @@
 "use strict";
 // A link opens the folds around its target, also one that is followed again, and one in the page's address.
-const reveal = () => {
-  const target = document.getElementById(location.hash.slice(1));
+const reveal = ({ hash }) => {
+  const target = document.getElementById(hash.slice(1));
   for (let fold = target?.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
   target?.scrollIntoView();
 };
-addEventListener("hashchange", reveal);
-document.addEventListener("click", (event) => {
-  if (event.target.closest("a")?.hash === location.hash) reveal();
-});
-reveal();
+addEventListener("hashchange", () => reveal(location));
+document.addEventListener("click", ({ target }) => reveal(target.closest("a") ?? { hash: "" }));
+reveal(location);
 // The keyboard focus stops at a table or plot only if it can scroll.
 for (const box of document.querySelectorAll(".scroll")) {
   new ResizeObserver(() => { box.tabIndex = box.scrollWidth > box.clientWidth ? 0 : -1; }).observe(box);
