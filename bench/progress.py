@@ -5,12 +5,19 @@ import sys
 import time
 from typing import Self
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-PLAIN_EVERY_SECONDS = 10.0  # without a terminal (a CI log), a new line only this often
+from loopmark.bench.report.text import elide
 
+PLAIN_EVERY_SECONDS = 10.0  # without a terminal (a CI log), a new line only this often
+DRAWN_EVERY_SECONDS = 0.2
+DOT = " · "  # between a place and the one within it
 MOST_DONE = 0.99  # the largest fraction shown, since the work is still running
+FIRM = 0.1  # the end is forecast anew where it moves by more than this share of the whole
+BAR_WIDTH, TIME_WIDTH = 10, 15  # of ``12:34 of ~25:10``
+BESIDE_LABEL = len(f"{'':{BAR_WIDTH}} 99 %  {'':{TIME_WIDTH}} ")
 
 
 class RunProgress:
@@ -18,16 +25,21 @@ class RunProgress:
 
     def __init__(self, console: Console) -> None:
         self._console, self._last = console, float("-inf")
+        self._start = self._since = time.monotonic()
+        self._doing, self._done = "", 0.0
+        self._end: float | None = None  # of the whole, by the last forecast
+        self._expected: float | None = None
         self._bar = Progress(
+            BarColumn(bar_width=BAR_WIDTH),
+            TextColumn("{task.percentage:2.0f} % "),
+            TextColumn(f"{{task.fields[time]:{TIME_WIDTH}}}"),
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:3.0f} %  {task.fields[left]}", markup=False),
             console=console,
             auto_refresh=False,
             transient=True,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task("", total=1.0, left="")
+        self._task = self._bar.add_task("", total=1.0, time="")
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -36,29 +48,60 @@ class RunProgress:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:
-        """Show the current work, the fraction of the whole that is done, and the remaining time."""
-        # A forecast below a second is left out: if it were wrong, it would stay on the screen.
-        left = f"{duration(remaining_seconds)} left" if remaining_seconds and remaining_seconds >= 1 else ""
-        now, done = time.monotonic(), min(done, MOST_DONE)
-        if self._console.is_terminal:
-            if now - self._last > 0.2:
-                self._bar.update(self._task, completed=done, description=doing, left=left, refresh=True)
-                self._last = now
-        elif now - self._last > PLAIN_EVERY_SECONDS:
-            self._console.print(f"{done:4.0%}  {doing}  {left}".rstrip(), markup=False, highlight=False, soft_wrap=True)
-            self._last = now
+    def tell(
+        self, doing: str, done: float, remaining_seconds: float | None = None, expected_seconds: float | None = None
+    ) -> None:
+        """Show the work that begins; for the arguments see ``schedule.Progress``."""
+        self._since = now = time.monotonic()
+        self._doing, self._done, self._expected = doing, done, expected_seconds
+        if remaining_seconds is not None:
+            end = now + remaining_seconds
+            if self._end is None or abs(end - self._end) > FIRM * (end - self._start):  # else it stands still
+                self._end = end
+        self.tick()
 
-    def hint(self, doing: str, done: float, remaining_seconds: float | None = None) -> None:
+    def hint(self, doing: str, done: float) -> None:
         """Like ``tell``, on a terminal only: for short work, where a log should contain nothing but errors."""
         if self._console.is_terminal:
-            self.tell(doing, done, remaining_seconds)
+            self.tell(doing, done)
+
+    def tick(self) -> None:
+        """Show how long the current work and the whole have taken by now."""
+        now, drawn = time.monotonic(), self._console.is_terminal
+        if not self._doing or now - self._last < (DRAWN_EVERY_SECONDS if drawn else PLAIN_EVERY_SECONDS):
+            return
+        self._last, spent = now, now - self._start
+        whole = None if self._end is None else max(self._end - self._start, 1.0)
+        done = min(self._done if whole is None else spent / whole, MOST_DONE)
+        told = clock(spent)
+        if whole is not None:
+            told += f" of ~{clock(whole)}" if spent <= whole else f", {spent - whole:.0f} s over"
+        *places, doing = self._doing.split(DOT)
+        parts = [doing + _beside(now - self._since, self._expected), *reversed(places)]
+        room = max(1, self._console.width - BESIDE_LABEL)
+        while drawn and len(parts) > 2 and cell_len(DOT.join(parts)) > room:
+            parts.pop()  # the most general place
+        label = DOT.join(parts)
+        if drawn:
+            label = elide(label, room)
+            self._bar.update(self._task, completed=done, description=label, time=told, refresh=True)
+        else:
+            self._console.print(f"{done:4.0%}  {told}  {label}", markup=False, highlight=False, soft_wrap=True)
 
 
-def duration(seconds: float) -> str:
-    """``45 s`` or ``3 min 10 s``."""
+def _beside(seconds: float, expected: float | None) -> str:
+    """``, 32 s of about 40``: the time of the current work; a time below a second is left out."""
+    if expected is None or expected < 1:
+        return f", {seconds:.0f} s" if seconds >= 1 else ""
+    if seconds < 1:
+        return f", about {expected:.0f} s"
+    return f", {seconds:.0f} s {'of about' if seconds <= expected else 'instead of'} {expected:.0f}"
+
+
+def clock(seconds: float) -> str:
+    """``3:10``, or ``1:03:10``."""
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
 
 
 class StderrConsole(Console):

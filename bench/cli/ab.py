@@ -138,6 +138,7 @@ def decide(
     seconds = 0.0
     try:
         if progress:
+            measurement.tick = progress.tick
             progress.tell("launch pair 1", 0.0, budget_seconds)
         for pair in measurement.pairs(budget_seconds):
             measured.append(pair)
@@ -151,8 +152,8 @@ def decide(
                 break
             if progress:
                 needed = sequential.seconds_needed(spent)
-                short = f"; a verdict needs {needed:.0f} s or more" if needed > budget_seconds else ""
-                doing = f"launch pair {len(measured) + 1}, at most {budget_seconds:g} s{short}"
+                short = f"a verdict needs {needed:.0f} s or more · " if needed > budget_seconds else ""
+                doing = f"{short}launch pair {len(measured) + 1}"
                 progress.tell(doing, min(1.0, spent / budget_seconds), max(0.0, budget_seconds - spent))
     except KeyboardInterrupt:
         interrupted = True

@@ -1,7 +1,7 @@
 """``loopmark calibrate``: comparisons whose truth is known, to learn which changes this machine can detect."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +13,7 @@ from loopmark.bench.cli.ab import decide
 from loopmark.bench.cli.invocation import INTERRUPTED, Conditions, Invocation
 from loopmark.bench.cli.options import RESULTS
 from loopmark.bench.errors import BadInput, NotComparable
+from loopmark.bench.progress import RunProgress
 from loopmark.bench.records.files import write_record, writing_to
 from loopmark.bench.records.run import Plan
 
@@ -67,19 +68,23 @@ def calibrate(
             raise BadInput(f"{path} was made under other conditions ({other}); restore them, or choose another --out")
         known = known or anew
         counts = {effect: max(1, round(count * trials)) for effect, count in COMPARISONS.items()}
-    interrupted = False
+    interrupted, began, of = False, time.perf_counter(), sum(counts.values())
     try:
-        for effect in _next_effects([trial.effect for trial in known.trials], counts):
-            start = time.perf_counter()
-            trial = _try(invocation.plan, known, effect)
-            known = replace(known, trials=(*known.trials, trial))
-            with writing_to(path):
-                ignored_folder(out, invocation.machine.name)
-            write_record(path, known)
-            invocation.console.note(
-                f"{len(known.trials)}/{sum(counts.values())}  +{100 * effect:g} %: {trial.verdict} after "
-                f"{trial.seconds:.0f} s, {len(trial.logs)} launch pairs ({time.perf_counter() - start:.0f} s in all)"
-            )
+        with RunProgress(invocation.console) as progress:
+            for number, effect in enumerate(_next_effects([trial.effect for trial in known.trials], counts)):
+                start, made = time.perf_counter(), len(known.trials)
+                each = (start - began) / number if number else None
+                doing = f"+{100 * effect:g} % · comparison {made + 1} of {of}"
+                progress.tell(doing, made / of, each and each * (of - made), each)
+                trial = _try(invocation.plan, known, effect, progress.tick)
+                known = replace(known, trials=(*known.trials, trial))
+                with writing_to(path):
+                    ignored_folder(out, invocation.machine.name)
+                write_record(path, known)
+                invocation.console.note(
+                    f"{len(known.trials)}/{of}  +{100 * effect:g} %: {trial.verdict} after {trial.seconds:.0f} s, "
+                    f"{len(trial.logs)} launch pairs ({time.perf_counter() - start:.0f} s in all)"
+                )
     except NotComparable as refusal:
         raise BadInput(str(refusal)) from None
     except KeyboardInterrupt:
@@ -117,7 +122,7 @@ def _other_terms(known: "Calibration", anew: "Calibration") -> Iterator[str]:
     yield from environment_differences(known.environment, same_revision)
 
 
-def _try(plan: Plan, known: "Calibration", effect: float) -> "CalibrationTrial":
+def _try(plan: Plan, known: "Calibration", effect: float, tick: Callable[[], None]) -> "CalibrationTrial":
     """One comparison with ``effect`` planted. Unchanged code gets a solo mean of each side, before and after it."""
     from loopmark.bench.judge.sequential_comparison import DecisionRules
     from loopmark.bench.measure.sides import SideOptions, prepare_comparison
@@ -129,6 +134,7 @@ def _try(plan: Plan, known: "Calibration", effect: float) -> "CalibrationTrial":
         prepare_comparison(SideOptions(), SideOptions(), plan, workload=workload, loop=loop, slowdown=effect) as sides,
         sides.measurement(plan) as measurement,
     ):
+        measurement.tick = tick
         stored = measurement.solo(head=False, seconds=solo_seconds) if effect == 0 else None
         decision = decide(measurement, plan.budget_seconds, DecisionRules(), least_seconds=2 * solo_seconds)
         if decision.interrupted or decision.sequential is None:

@@ -51,7 +51,7 @@ def trace(
     if not 1 <= steps <= inspection.MOST_STEPS:
         raise BadInput(f"--steps {steps} makes no sense; give 1 to {inspection.MOST_STEPS}")
     with RunProgress(invocation.console) as progress:
-        found, content = inspection.trace(invocation.plan, loop, steps, progress.hint)
+        found, content = inspection.trace(invocation.plan, loop, steps, progress.hint, progress.tick)
     folder: Path | None = None
     if found.profile is not None:
         label = f"{found.workload}-{found.loop}"
@@ -129,7 +129,7 @@ def verify(
 
     with RunProgress(invocation.console) as progress:
         specs = tuple(dict.fromkeys(spec.strip() for spec in loop))
-        found = inspection.verify(invocation.plan, specs, progress.hint)
+        found = inspection.verify(invocation.plan, specs, progress.hint, progress.tick)
     if as_json:
         print_json(verifications_as_json(found))
     else:

@@ -105,7 +105,7 @@ class Invocation:
         is_new = not self._out.exists()
         folder = self.new_folder()
         try:
-            with RunProgress(self.console) as progress, worker_pool(self.plan, folder) as pool:
+            with RunProgress(self.console) as progress, worker_pool(self.plan, folder, progress.tick) as pool:
                 yield folder, pool, progress
         except BaseException as error:
             if (logs := folder / "logs").is_dir() and isinstance(error, BadInput):

@@ -191,7 +191,8 @@ class BatchSearch:
             return one.refused("time")
         doing = f"batch size {size:,}{' again' if case.stop else ''}"
         done = min(1.0, (time.perf_counter() - self._begun) / plan.budget_seconds)
-        self._progress.tell(f"{case.workload} · {case.loop} · {doing}", (index + done) / len(self._cases), None)
+        left = (len(self._cases) - index - done) * plan.budget_seconds
+        self._progress.tell(f"{case.workload} · {case.loop} · {doing}", (index + done) / len(self._cases), left)
         log = f"case-{index}-batch-{size}"
         with self._pool.start(case.workload, case.loop, log=log, neighbours=0, batch_size=size) as process:
             return one.by(process)

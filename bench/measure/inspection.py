@@ -8,7 +8,7 @@ from pathlib import Path
 from loopmark.bench.errors import BadInput
 from loopmark.bench.measure.inventory import nothing_measured
 from loopmark.bench.measure.machine import CommandFacts
-from loopmark.bench.measure.pool import CaseEnded, WorkerPool, WorkerProcess, kept, worker_pool
+from loopmark.bench.measure.pool import CaseEnded, Tick, WorkerPool, WorkerProcess, kept, worker_pool
 from loopmark.bench.measure.properties.examination import PROPERTIES, Checked
 from loopmark.bench.records.checks import Outcome, Verification
 from loopmark.bench.records.footprint import FootprintCase, Footprints
@@ -24,14 +24,17 @@ MOST_STEPS = 100  # most steps of a trace: at over ten thousand events a step, v
 Tell = Callable[[str, float], None]  # called with the current activity and the fraction done
 
 
-def verify(plan: Plan, loops: Sequence[str], tell: Tell) -> tuple[Verification, ...]:
+def verify(plan: Plan, loops: Sequence[str], tell: Tell, tick: Tick) -> tuple[Verification, ...]:
     """Check every property of each of ``loops`` on the plan's workload.
 
     Raises BadInput for a workload on which eager cannot be trained.
     """
     workload = find_workload(plan.workloads[0]).name
     found = []
-    with tempfile.TemporaryDirectory(prefix="loopmark-verify-") as folder, worker_pool(plan, Path(folder)) as pool:
+    with (
+        tempfile.TemporaryDirectory(prefix="loopmark-verify-") as folder,
+        worker_pool(plan, Path(folder), tick) as pool,
+    ):
         for number, loop in enumerate(find_loop(loop).name for loop in loops):
 
             def tell_part(doing: str, done: float, number: int = number, loop: str = loop) -> None:
@@ -76,7 +79,7 @@ def profile_memory(facts: CommandFacts, loops: Sequence[str], pool: WorkerPool, 
     names = dict.fromkeys(find_loop(loop).name for loop in loops)
     cases = []
     for number, loop in enumerate(names):
-        tell(loop, number / len(names))
+        tell(f"{loop} · memory of a step", number / len(names))
         with pool.start(workload, loop, log=f"memory-{number}", neighbours=0) as process:
             try:
                 cases.append(FootprintCase(workload, loop, "ok", None, process.within(plan.limit_seconds).memory()))
@@ -88,14 +91,17 @@ def profile_memory(facts: CommandFacts, loops: Sequence[str], pool: WorkerPool, 
     return Footprints(pool.folder.name, began, plan, facts.machine, facts.environment, tuple(cases))
 
 
-def trace(plan: Plan, loop: str, steps: int, tell: Tell) -> tuple[Trace, bytes]:
+def trace(plan: Plan, loop: str, steps: int, tell: Tell, tick: Tick) -> tuple[Trace, bytes]:
     """The trace of ``loop`` on the plan's workload, and the compressed Chrome trace; empty if the case was ended.
 
     It runs in its own process, so that the profiler does not affect a measuring process. Raises BadInput where the step
     yields unknown phases or none.
     """
     blank = Trace(find_workload(plan.workloads[0]).name, find_loop(loop).name, plan.device, "ok")
-    with tempfile.TemporaryDirectory(prefix="loopmark-trace-") as folder, worker_pool(plan, Path(folder)) as pool:
+    with (
+        tempfile.TemporaryDirectory(prefix="loopmark-trace-") as folder,
+        worker_pool(plan, Path(folder), tick) as pool,
+    ):
         file = Path(folder) / TRACE_FILE
         with pool.start(blank.workload, blank.loop, log="trace", neighbours=0) as process:
             try:

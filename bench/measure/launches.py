@@ -87,6 +87,7 @@ class LaunchState:
     baseline: int
     waiting: list[int]
     capacity: DeviceCapacity
+    began: float  # on the runner's clock
     live: list[RunningCase] = field(default_factory=list)
     groups: int = 0
     rounds: int = 0

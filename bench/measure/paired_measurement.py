@@ -19,7 +19,7 @@ from loopmark.bench.measure.assignment import Assignment
 from loopmark.bench.measure.clock import LappedBlock
 from loopmark.bench.measure.launcher import Launcher
 from loopmark.bench.measure.launches import timed_row
-from loopmark.bench.measure.pool import CaseEnded, WorkerProcess, kept
+from loopmark.bench.measure.pool import CaseEnded, Tick, WorkerProcess, kept
 from loopmark.bench.measure.revisions import missing_here
 from loopmark.bench.measure.schedule import LONG_SECONDS, steps_per_block
 from loopmark.bench.measure.warmup import Cycle
@@ -58,8 +58,8 @@ class Measured:
 class _SideProcess(WorkerProcess):
     """A launch of one side. If it fails, the comparison ends."""
 
-    def __init__(self, side: PreparedSide, assignment: Assignment) -> None:
-        super().__init__(side.launcher, assignment)
+    def __init__(self, side: PreparedSide, assignment: Assignment, tick: Tick) -> None:
+        super().__init__(side.launcher, assignment, tick)
         self._name, self._side, self._log = side.name, side, assignment.log
 
     def ask(self, request: str, arguments: dict[str, Any], limit_seconds: float, ours: bool) -> Any:
@@ -90,6 +90,7 @@ class PairedMeasurement:
         self._compiled: set[bool] = set()
         self._lost: dict[bool, int | None] = {False: None, True: None}
         self.warnings: list[str] = []
+        self.tick: Tick = lambda: None  # see ``WorkerProcess``
 
     def __enter__(self) -> Self:
         self._folder = Path(tempfile.mkdtemp(prefix="loopmark-pairs-"))
@@ -176,7 +177,7 @@ class PairedMeasurement:
             log=self._folder / f"{side.name}.log",
             compile_cache=self._folder / ("compiled" if shared else f"compiled-{side.name}"),
         )
-        return _SideProcess(side, assignment)
+        return _SideProcess(side, assignment, self.tick)
 
     def _start(self, head: bool, process: WorkerProcess, with_facts: bool) -> Warm:
         """Set up a process and warm it up; ``with_facts`` also records its side's facts, once."""

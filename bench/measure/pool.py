@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import KW_ONLY, dataclass
@@ -44,11 +45,18 @@ class CaseEnded(Exception):  # noqa: N818 - a skip is no error
         return self.reason
 
 
+TIMED = frozenset(("take_turn", "take_alone", "spend", "train", "find_ceilings"))
+"""The requests whose answer is waited for without a pause: nothing else may run while a block is timed."""
+TICK_SECONDS = 1.0
+Tick = Callable[[], None]  # called about every second while a process does what is not timed
+
+
 class WorkerProcess:
     """The process of one launch. Closing it ends all its processes. As a context manager, it is killed on exit."""
 
-    def __init__(self, launcher: Launcher, assignment: Assignment) -> None:
+    def __init__(self, launcher: Launcher, assignment: Assignment, tick: Tick = lambda: None) -> None:
         self._process, self._pipe = launcher.launch(assignment)
+        self._tick = tick
         self._log = assignment.log
         assert self._process.pid is not None
         self.pid: int = self._process.pid
@@ -76,7 +84,12 @@ class WorkerProcess:
         self._busy = True
         with suppress(BrokenPipeError, ConnectionResetError):
             self._pipe.send((request, arguments, limit_seconds))
-        ready = connection.wait([self._pipe, self._process.sentinel], limit_seconds)
+        end, pause = time.monotonic() + limit_seconds, limit_seconds if request in TIMED else TICK_SECONDS
+        ready: list[Any] = []
+        while not ready and (left := end - time.monotonic()) > 0:
+            ready = connection.wait([self._pipe, self._process.sentinel], min(pause, left))
+            if not ready:
+                self._tick()
         if not ready:
             self.kill()
             hint = ", many times what its steps took before" if ours else "; --limit allows more"
@@ -174,8 +187,8 @@ class WorkerPool:
     ``caches`` holds each case's compiled code, so that a later process of the case reuses it.
     """
 
-    def __init__(self, plan: Plan, folder: Path, caches: Path) -> None:
-        self.folder = folder
+    def __init__(self, plan: Plan, folder: Path, caches: Path, tick: Tick) -> None:
+        self.folder, self._tick = folder, tick
         self.cores = available_cores()[: plan.threads]
         self.limit_seconds = plan.limit_seconds
         self._plan, self._caches = plan, caches
@@ -213,7 +226,7 @@ class WorkerPool:
             log=self.folder / "logs" / f"{log}.txt",
             baseline=specs[plan.baseline],
         )
-        return WorkerProcess(self._launcher, assignment)
+        return WorkerProcess(self._launcher, assignment, self._tick)
 
     def shrink(self, workload: str, batch_size: int | None) -> int | None:
         """Halve the batch size of all later processes of ``workload``, and return it.
@@ -243,13 +256,13 @@ class WorkerPool:
 
 
 @contextmanager
-def worker_pool(plan: Plan, folder: Path) -> Iterator[WorkerPool]:
+def worker_pool(plan: Plan, folder: Path, tick: Tick = lambda: None) -> Iterator[WorkerPool]:
     """The pool for a run in ``folder``. On exit, its compiled code and empty logs are removed."""
     caches = Path(tempfile.mkdtemp(prefix="loopmark-compiled-"))
     logs = folder / "logs"
     logs.mkdir(exist_ok=True)
     try:
-        yield WorkerPool(plan, folder, caches)
+        yield WorkerPool(plan, folder, caches, tick)
     finally:
         shutil.rmtree(caches, ignore_errors=True)
         for log in list(logs.iterdir()):

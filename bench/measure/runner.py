@@ -44,7 +44,7 @@ class Runner:
         self._capacities = {workload: launches.DeviceCapacity() for workload in self._workloads}
         self._warned_of_memory: set[str] = set()
         self._cycles: dict[str, Cycle | None] = {}
-        self._forecast = schedule.Forecast(self._workloads, plan.launches, dict.fromkeys(self._workloads, 0.0))
+        self._forecast = schedule.Forecast.of(plan, self.cases)
 
     @property
     def cases(self) -> tuple[tuple[str, str], ...]:
@@ -82,7 +82,7 @@ class Runner:
         baseline = next(i for i, c in enumerate(self._cases) if c.workload == workload)
         if self._plan.device != "cpu" or not launch:  # first, how much memory a case takes, and what fails in all
             order.sort(key=lambda index: index != baseline)
-        state = LaunchState(workload, launch, baseline, order, self._capacities[workload])
+        state = LaunchState(workload, launch, baseline, order, self._capacities[workload], time.perf_counter())
         try:
             while state.waiting:
                 self._take_group(state)
@@ -109,6 +109,7 @@ class Runner:
         finally:
             # Also after Ctrl-C: the samples so far are kept as a short launch.
             for one in [one for one in state.live if one not in staying]:
+                self._tell(state, one.index, "finishing", sampling=True)
                 self._finish(one, state.launch)
                 one.process.close()
                 state.live.remove(one)
@@ -118,12 +119,15 @@ class Runner:
         start, fresh = time.perf_counter(), list[RunningCase]()
         state.groups += 1
         while (index := state.next()) is not None:
-            self._tell(state, index, "starting")
+            doing, expected = self._forecast.next_start(self._cases[index])
+            self._tell(state, index, doing, expected=expected)
             try:
                 one = self._start(index, state)
             except CaseEnded as end:
                 self._give_up(index, state, end)
                 continue
+            if doing == "compiling":
+                self._forecast.cold[state.workload] = one.ready.seconds + sum(one.warm.warm_up.seconds)
             state.live.append(one)
             fresh.append(one)
             state.capacity.note(one.warm.held)
@@ -135,7 +139,7 @@ class Runner:
         self._choose_blocks(state)
         least = schedule.LEAST_ROUNDS * schedule.LONG_BLOCKS * sum(one.cycle.seconds for one in state.live if one.cycle)
         budget = state.sampled_seconds + max(least, self._sampling_seconds(len(state.live) + len(state.waiting)))
-        self._forecast.sampling_seconds[state.workload] = budget
+        self._forecast.sampling[state.workload] = budget
         self._forecast.started(state.workload, state.launch, state.starting_seconds, state.compile_seconds)
         return fresh
 
@@ -318,19 +322,21 @@ class Runner:
         expected = (schedule.BLOCKS_A_TURN * (one.warm.lead_in + one.steps) + 1) * one.warm.step_seconds
         return min(self._plan.limit_seconds, 30 + 50 * expected)
 
-    def _tell(self, state: LaunchState, index: int, doing: str, *, sampling: bool = False) -> None:
+    def _tell(
+        self, state: LaunchState, index: int, doing: str, *, sampling: bool = False, expected: float | None = None
+    ) -> None:
         plan, waiting = self._plan, len(state.waiting)
-        spent = state.sampled_seconds if sampling or state.groups > 1 else None
-        left = self._forecast.remaining_seconds(state.workload, state.launch, spent)
-        if left is not None and spent is not None:
+        left = self._forecast.remaining_seconds(state.workload, state.launch, time.perf_counter() - state.began)
+        if sampling or state.groups > 1:
             left += state.starting_seconds / max(1, state.cases - waiting) * waiting
         position = state.launch * len(self._workloads) + self._workloads.index(state.workload)
-        budget = self._forecast.sampling_seconds[state.workload]
+        budget = self._forecast.sampling[state.workload]
         started = 1 - (waiting + (not sampling)) / state.cases
         part = 0.5 * started + 0.5 * min(1.0, state.sampled_seconds / budget if budget else 0.0)
         state.part = max(state.part, part)
         self.progress.tell(
-            f"{state.workload} · {self._cases[index].label} · launch {state.launch + 1}/{plan.launches} · {doing}",
+            f"launch {state.launch + 1}/{plan.launches} · {state.workload} · {self._cases[index].label} · {doing}",
             (position + state.part) / (plan.launches * len(self._workloads)),
             left,
+            expected,
         )

@@ -3,14 +3,13 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from statistics import fmean
 from typing import Protocol, TypeVar
 
 import numpy as np
 
 from loopmark.bench.measure.training.stopping import Terms
 from loopmark.bench.measure.warmup import Cycle
-from loopmark.bench.records.run import Plan
+from loopmark.bench.records.run import Case, Plan
 from loopmark.loops.catalog import find_loop
 
 T = TypeVar("T")
@@ -55,8 +54,17 @@ def blocks_a_turn(steps: int, lead_in: int, cycle: Cycle | None = None) -> int:
 class Progress(Protocol):
     """Shows the progress of the run. It is called only between blocks, never while one is timed."""
 
-    def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:
-        """``done`` is a fraction of the whole; the remaining time is None while it is unknown."""
+    def tell(
+        self, doing: str, done: float, remaining_seconds: float | None, expected_seconds: float | None = None
+    ) -> None:
+        """Report the work that begins.
+
+        Args:
+            doing: its name, after its places from the largest on: ``launch 1/5 · resnet · compile · compiling``.
+            done: the fraction of the whole before it.
+            remaining_seconds: of the whole; None if unknown.
+            expected_seconds: of this work; None if unknown.
+        """
 
 
 @dataclass(frozen=True)
@@ -93,6 +101,12 @@ def costs_on(device: str, workload: str) -> PartCosts:
     return ON_CPU if device == "cpu" else TINY_ON_GPU if workload in TINY else ON_GPU
 
 
+def compiling_loops(plan: Plan) -> set[str]:
+    """The names of the plan's loops that compile."""
+    loops = map(find_loop, plan.loops)  # by full spec: a name alone may belong to another file
+    return {loop.name for loop in loops if any(technique.compiles for technique in loop.techniques)}
+
+
 @dataclass(frozen=True)
 class Part:
     name: str
@@ -104,8 +118,7 @@ def parts_of(
     plan: Plan, cases: Sequence[tuple[str, str]], terms: Terms | None, ceiling_seconds: float
 ) -> tuple[Part, ...]:
     """The parts of a run of ``cases``, given as (workload, loop), with the baseline's repetition."""
-    loops = map(find_loop, plan.loops)  # by full spec: a name alone may belong to another file
-    compiling = {loop.name for loop in loops if any(technique.compiles for technique in loop.techniques)}
+    compiling = compiling_loops(plan)
     known = [(costs_on(plan.device, workload), loop in compiling) for workload, loop in cases]
     later = plan.launches - 1
     starts = plan.launches * sum(costs.start + costs.warm_up for costs, _ in known)
@@ -137,34 +150,49 @@ def sentence(parts: Iterable[Part]) -> str:
 
 @dataclass
 class Forecast:
-    """The remaining time of a run with ``launches`` launches of each of ``workloads``.
+    """The remaining time of a run with ``launches`` launches of each of the workloads.
 
     First and later launches are kept apart, since only the first one compiles.
     """
 
-    workloads: tuple[str, ...]
     launches: int
-    sampling_seconds: dict[str, float]  # seconds of one launch of each workload
-    _first: dict[str, float] = field(default_factory=dict)
-    _later: dict[str, float] = field(default_factory=dict)
+    first: dict[str, float]  # seconds in which all processes of a workload's first launch start
+    later: dict[str, float]  # the same of a later launch
+    sampling: dict[str, float]  # seconds of sampling in one launch of each workload
+    compiling: set[str] = field(default_factory=set)  # loops
+    cold: dict[str, float] = field(default_factory=dict)  # seconds of the last start on a workload that compiled
+
+    @classmethod
+    def of(cls, plan: Plan, cases: Sequence[tuple[str, str]]) -> "Forecast":
+        """The forecast before anything was measured."""
+        compiling, workloads = compiling_loops(plan), dict.fromkeys(workload for workload, _ in cases)
+        first, later, sampling = (dict.fromkeys(workloads, 0.0) for _ in range(3))
+        for workload, loop in cases:
+            costs = costs_on(plan.device, workload)
+            first[workload] += costs.start + costs.warm_up + costs.compilation * (loop in compiling)
+            later[workload] += costs.start + costs.warm_up + costs.compiled * (loop in compiling)
+            sampling[workload] += plan.budget_seconds / plan.launches
+        cold = {workload: costs_on(plan.device, workload).compilation for workload in workloads}
+        return cls(plan.launches, first, later, sampling, compiling, cold)
+
+    def next_start(self, case: Case) -> tuple[str, float | None]:
+        """A name for the next start of ``case``, and its expected seconds; None if no start is like it."""
+        if not case.launches:
+            return ("compiling", self.cold[case.workload]) if case.loop in self.compiling else ("starting", None)
+        last = case.launches[-1]
+        compiled = 0.0 if last.index else last.compile_seconds or 0.0
+        return "starting", (last.setup_seconds or 0.0) + (last.warmup_seconds or 0.0) - compiled
 
     def started(self, workload: str, launch: int, overhead_seconds: float, compile_seconds: float) -> None:
         """Note that a launch of ``workload`` warmed all its processes in ``overhead_seconds``."""
         if launch == 0:
-            self._first[workload] = overhead_seconds
+            self.first[workload] = overhead_seconds
             overhead_seconds = max(0.0, overhead_seconds - compile_seconds)
-        self._later[workload] = overhead_seconds
+        self.later[workload] = overhead_seconds
 
-    def remaining_seconds(self, workload: str, launch: int, sampled_seconds: float | None) -> float | None:
-        """The remaining seconds, ``sampled_seconds`` into a launch's sampling; None while its processes warm up."""
-        if not self._first:
-            return None
-        total = 0.0
-        here = launch * len(self.workloads) + self.workloads.index(workload)
-        for position, (later, name) in enumerate(product(range(self.launches), self.workloads)):
-            seen = self._later if later else self._first
-            if position == here and sampled_seconds is not None:
-                total += max(0.0, self.sampling_seconds[name] - sampled_seconds)
-            elif position >= here:
-                total += seen.get(name, fmean(seen.values())) + self.sampling_seconds[name]
-        return total
+    def remaining_seconds(self, workload: str, launch: int, elapsed_seconds: float) -> float:
+        """The remaining seconds, ``elapsed_seconds`` after the begin of a launch of ``workload``."""
+        turns = [*product(range(self.launches), self.first)]
+        ahead = turns[turns.index((launch, workload)) :]
+        this, *others = [(self.later if later else self.first)[name] + self.sampling[name] for later, name in ahead]
+        return max(0.0, this - elapsed_seconds) + sum(others)

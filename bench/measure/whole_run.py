@@ -34,11 +34,13 @@ class Stage:
     """Seconds of the later parts, as a function of this part's own seconds."""
     started: float = field(default_factory=time.perf_counter)
 
-    def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:
+    def tell(
+        self, doing: str, done: float, remaining_seconds: float | None, expected_seconds: float | None = None
+    ) -> None:
         """Report progress. ``done`` and ``remaining_seconds`` refer to this part."""
         if remaining_seconds is not None:
             remaining_seconds += self.later(time.perf_counter() - self.started + remaining_seconds)
-        self.progress.tell(doing, self.begin + self.share * done, remaining_seconds)
+        self.progress.tell(doing, self.begin + self.share * done, remaining_seconds, expected_seconds)
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ def measure_all(
     found = WholeRun(pool.folder, run, samples, interrupted=run.interrupted)
     try:
         if not found.interrupted:
-            progress.tell("what the device can do", timing, ceiling_seconds + training * run.seconds)
+            left = ceiling_seconds + training * run.seconds
+            progress.tell("what the device can do", timing, left, ceiling_seconds)
             try:
                 ceilings = measure_ceilings(pool, plan, machine, ceiling_seconds)
                 write_record(pool.folder / CEILINGS_FILE, ceilings)

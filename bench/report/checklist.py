@@ -1,5 +1,6 @@
 """Checklists: the findings of `loopmark doctor` on a machine, and of `loopmark verify` on a loop."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from textwrap import wrap
@@ -13,7 +14,7 @@ from loopmark.bench.report.table import as_wide_as, print_lines
 from loopmark.bench.report.text import elide, grouped, plain
 
 FILE_WIDTH, NARROWEST = 110, 30
-NAME_WIDTH, LONGEST_READING, LONGEST = 60, 500, 1200
+NAME_WIDTH, LONGEST = 60, 1200
 INDENT = "  "
 MARKS = {
     "bad": ("BAD", "bold red"),
@@ -57,9 +58,7 @@ def _diagnosis(found: Diagnosis, width: int) -> Iterator[Text]:
 def _reading(finding: CheckResult, width: int) -> Iterator[Text]:
     """The mark, name and wrapped reading of a finding; below them, the reason and remedy if a change is worth it."""
     head = Text(INDENT) + _marked(finding.state, f"{finding.name:{NAME_COLUMN}}{INDENT}")
-    first, *rest = _wrapped(finding.reading, " " * len(head), "", width) or [Text()]
-    yield head + first[len(head) :]
-    yield from rest
+    yield from _beside(head, finding.reading, "", width)
     if finding.state in SECTIONS["Worth changing"]:
         deep = " " * (len(INDENT * 3) + MARK_WIDTH)
         yield from _wrapped(finding.why, deep, "dim", width)
@@ -72,8 +71,15 @@ def _marked(state: str, name: str) -> Text:
     return Text(INDENT).append(f"{mark:{MARK_WIDTH}}", style).append(f"{INDENT}{name}")
 
 
+def _beside(head: Text, text: str, style: str, width: int) -> Iterator[Text]:
+    """``text`` to the right of ``head``, also where it is wrapped."""
+    first, *rest = _wrapped(text, " " * len(head), style, width) or [Text()]
+    yield head + first[len(head) :]
+    yield from rest
+
+
 def _wrapped(text: str, indent: str, style: str, width: int) -> list[Text]:
-    lines = wrap(elide(text, LONGEST_READING), max(NARROWEST, width - len(indent)))
+    lines = wrap(elide(text, LONGEST), max(NARROWEST, width - len(indent)))
     return [Text(f"{indent}{line}", style) for line in lines]
 
 
@@ -97,23 +103,23 @@ def diagnosis_as_json(found: Diagnosis) -> dict[str, Any]:
 def print_verification(found: Sequence[Verification], console: Console | None = None) -> None:
     """Print every loop's properties, and the explanation of each broken one."""
     console = as_wide_as(console, FILE_WIDTH)
+    room = console.width if console.is_terminal else sys.maxsize  # a file has each sentence on one line
     for number, one in enumerate(found):
-        print_lines([*([Text()] if number else []), *_verification(one)], console)
+        print_lines([*([Text()] if number else []), *_verification(one, room)], console)
 
 
-def _verification(one: Verification) -> Iterator[Text]:
+def _verification(one: Verification, room: int) -> Iterator[Text]:
     loop, workload, device = (elide(name, NAME_WIDTH) for name in (one.loop, one.workload, one.device))
     yield Text(f"{loop} on {workload}, {device}", "bold")
     width = max((len(outcome.name) for outcome in one.outcomes), default=0)
     seen = [outcome for outcome in one.outcomes if outcome.status != "not applicable"]
     for outcome in seen:
-        line = _marked(outcome.status, f"{outcome.name:{width}}{INDENT}")
-        yield line.append(elide(outcome.statement, LONGEST), "dim")
+        yield from _beside(_marked(outcome.status, f"{outcome.name:{width}}{INDENT}"), outcome.statement, "dim", room)
         if outcome.status == "broken":
-            yield Text(f"{INDENT}{' ' * MARK_WIDTH}{INDENT}{elide(outcome.explanation, LONGEST)}")
+            yield from _wrapped(outcome.explanation, f"{INDENT}{' ' * MARK_WIDTH}{INDENT}", "", room)
     unseen = grouped((outcome.explanation, outcome.name) for outcome in one.outcomes if outcome not in seen)
     for reason, names in unseen.items():
-        yield _marked("not applicable", f"{', '.join(names)}: ").append(elide(reason, LONGEST), "dim")
+        yield from _beside(_marked("not applicable", ""), f"{', '.join(names)}: {reason}", "dim", room)
     style = "bold red" if one.broken else "yellow" if one.skipped else "bold green"
     yield Text(verification_conclusion(one), style)
 

@@ -170,6 +170,7 @@ def contents(found: SideBySide, folder: Path, plots: Sequence[Plot], warnings: S
         if (run := one.run)
     )
     return {
+        "title": words.title(found),
         "headline": words.headline(found),
         "notes": found.notes,
         "warnings": warnings,

@@ -67,6 +67,13 @@ def baseline(found: WorkloadComparison | SideBySide) -> str:
     return short(names.pop()) if len(names) == 1 else "the baseline"
 
 
+def title(found: SideBySide) -> str:
+    """``resnet and gpt on a and b``: the workloads, and the machines or settings that ran them."""
+    workloads = listed([short(comparison.workload) for comparison in found.workloads])
+    names = [found.runs[0].run.machine.name] if found.is_over_time else [compared.name for compared in found.runs]
+    return f"{workloads} on {named(names)}"
+
+
 def headline(found: SideBySide) -> str:
     """The kind and number of the compared runs, or the reason why they do not compare."""
     if len(found.runs) == 1:

@@ -134,7 +134,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 class Silence:
     """Progress without a reader."""
 
-    def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:
+    def tell(self, doing: str, done: float, remaining_seconds: float | None, *_: object) -> None:
         assert 0 <= done <= 1
 
 

@@ -126,8 +126,8 @@ def test_a_runs_blocks_are_filled_by_steps_as_they_run_in_them(monkeypatch: pyte
     lives = []
     for warm in (PLAIN, HELD):
         runner._pool = cast(Any, SimpleNamespace(start=lambda *_, warm=warm, **__: Process(warm)))
-        lives.append(runner._start(0, LaunchState("", 0, 0, [], DeviceCapacity())))
-    runner._choose_blocks(LaunchState("", 0, 0, [], DeviceCapacity(), lives))
+        lives.append(runner._start(0, LaunchState("", 0, 0, [], DeviceCapacity(), 0.0)))
+    runner._choose_blocks(LaunchState("", 0, 0, [], DeviceCapacity(), 0.0, lives))
 
     assert [live.steps for live in lives] == [10, 50]
     assert runner._turn_limit(lives[1]) == pytest.approx(30 + 50 * (8 * 50 + 1) * REPLAY_MS / 1e3)

@@ -118,7 +118,7 @@ class Told:
         self.done: list[float] = []
         self._stop_at = stop_at
 
-    def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:
+    def tell(self, doing: str, done: float, remaining_seconds: float | None, *_: object) -> None:
         self.done.append(done)
         if self._stop_at in doing and "starting" in doing and done > 0.2:
             raise KeyboardInterrupt

@@ -29,6 +29,26 @@ def test_an_answer_that_cannot_be_read_ends_its_case_and_no_other(monkeypatch: p
     assert not process.settle(1.0)
 
 
+@pytest.mark.parametrize(("request_", "ticks"), [("warm", 2), ("take_turn", 0)])
+def test_the_wait_for_an_answer_ticks_unless_a_block_is_timed(
+    monkeypatch: pytest.MonkeyPatch, request_: str, ticks: int
+) -> None:
+    now, heard = [0.0], list[float]()
+
+    def wait(objects: list[object], seconds: float) -> list[object]:
+        now[0] += seconds
+        return objects if now[0] > 2.5 else []
+
+    monkeypatch.setattr(pool.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(pool.connection, "wait", wait)
+    pipe = SimpleNamespace(send=lambda _: None, recv=lambda: "an answer", poll=lambda _: True)
+    launcher: Any = SimpleNamespace(launch=lambda _: (SimpleNamespace(pid=1, sentinel=None), pipe))
+    process = WorkerProcess(launcher, SimpleNamespace(log=None), lambda: heard.append(now[0]))  # type: ignore[arg-type]
+
+    assert process.ask(request_, {}, 60.0, False) == "an answer"
+    assert len(heard) == ticks
+
+
 CRASH = f"""a warning
 Fatal Python error: Segmentation fault
 

@@ -35,7 +35,7 @@ class Throttled(WorkerProcess):
 class Watching:
     told: list[str] = field(default_factory=list)
 
-    def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:
+    def tell(self, doing: str, done: float, remaining_seconds: float | None, *_: object) -> None:
         self.told.append(doing)
 
 
@@ -50,7 +50,7 @@ def sampled(processes: list[Throttled], **wishes: Any) -> Collector:
     ready = Ready(0.0, 1, 1, False, None)
     warm = Warm(WarmUp((0.01,), True), (), 0.0, 0.0, "none", (), "", True)
     live = [RunningCase(i, process, ready, warm, 1) for i, process in enumerate(processes)]  # type: ignore[arg-type]
-    runner._sample(LaunchState("resnet", 0, 0, [], DeviceCapacity(), live))
+    runner._sample(LaunchState("resnet", 0, 0, [], DeviceCapacity(), 0.0, live))
     return runner._collector
 
 

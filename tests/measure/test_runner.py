@@ -35,7 +35,7 @@ class Silence:
         self.told: list[tuple[str, float, float | None]] = []
         self._at_second_round = at_second_round
 
-    def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:
+    def tell(self, doing: str, done: float, remaining_seconds: float | None, *_: object) -> None:
         if "round 2" in doing and not any("round 2" in before for before, _, _ in self.told):
             self._at_second_round()
         self.told.append((doing, done, remaining_seconds))
@@ -184,7 +184,7 @@ def test_what_a_loop_prints_goes_to_its_log_and_nowhere_else(good) -> None:
 def test_progress_names_case_and_round_and_ends_near_the_end(good) -> None:
     told = good[3].told
 
-    assert any("regression · foreach_optimizer · launch 2/2 · round 3" in doing for doing, _, _ in told)
+    assert any("launch 2/2 · regression · foreach_optimizer · round 3" in doing for doing, _, _ in told)
     fractions = [done for _, done, _ in told]
     assert fractions == sorted(fractions)
     assert 0.8 < fractions[-1] <= 1
@@ -267,7 +267,7 @@ def test_an_interrupted_run_keeps_what_was_measured(tmp_path: Path) -> None:
 
 def test_a_run_interrupted_before_it_measured_anything_says_so(tmp_path: Path) -> None:
     class AtOnce(Silence):
-        def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:
+        def tell(self, doing: str, done: float, remaining_seconds: float | None, *_: object) -> None:
             raise KeyboardInterrupt
 
     run, samples = conduct(tmp_path / "run", AtOnce(), loops=["eager"])

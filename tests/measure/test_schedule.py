@@ -1,7 +1,7 @@
 """The order of turns, and the forecast duration of a run."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,6 +31,7 @@ from loopmark.bench.measure.schedule import (
 from loopmark.bench.measure.warmup import Cycle, WarmUp
 from loopmark.bench.records.run import Plan
 from loopmark.loops.catalog import find_loop
+from tests.support.synthetic import Truth, make_run
 
 
 def test_the_same_seed_makes_the_same_choices_and_another_seed_makes_others() -> None:
@@ -153,7 +154,7 @@ class Told:
     def __init__(self) -> None:
         self.left: list[float | None] = []
 
-    def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:
+    def tell(self, doing: str, done: float, remaining_seconds: float | None, *_: object) -> None:
         self.left.append(remaining_seconds)
 
 
@@ -213,23 +214,31 @@ def test_the_sentence_names_what_takes_the_longest_first_and_leaves_out_what_tak
     assert sentence([Part("sampling", 6.0), Part("starts", 1.4)]) == "about 7 seconds: sampling 6, starts 1.4"
 
 
-def test_nothing_is_foretold_before_the_first_launch_is_warm() -> None:
-    assert Forecast(("a",), 2, {"a": 5.0}).remaining_seconds("a", 0, None) is None
-
-
 def test_later_launches_are_foretold_without_the_first_ones_compilation() -> None:
-    forecast = Forecast(("a", "b"), 3, {"a": 5.0, "b": 5.0})
+    forecast = Forecast(3, {"a": 1.0, "b": 40.0}, {"a": 1.0, "b": 8.0}, {"a": 5.0, "b": 5.0})
     forecast.started("a", 0, overhead_seconds=30.0, compile_seconds=20.0)
 
-    # Left: 3 s of this sampling, b's first launch (30 + 5), and two later launches of each (10 + 5).
-    assert forecast.remaining_seconds("a", 0, sampled_seconds=2.0) == 3 + 35 + 4 * 15
+    # Left: 3 s of this sampling, b's first launch (40 + 5), and two later launches of each (10 + 5, and 8 + 5).
+    assert forecast.remaining_seconds("a", 0, elapsed_seconds=32.0) == 3 + 45 + 2 * 15 + 2 * 13
+
+
+def test_a_start_is_expected_to_take_as_long_as_its_last_one_without_compiling(plan: Plan) -> None:
+    run, _ = make_run([Truth("compile", compile_seconds=20.0)], launches=2)
+    (case,) = run.cases
+    forecast = Forecast.of(plan, [("resnet", "compile"), ("resnet", "eager")])
+    starts = [case.launches[:1], case.launches]
+    own = [launch.setup_seconds + launch.warmup_seconds for launch in case.launches]
+
+    assert forecast.next_start(replace(case, launches=())) == ("compiling", costs_on("cpu", "resnet").compilation)
+    assert forecast.next_start(replace(case, loop="eager", launches=())) == ("starting", None)
+    assert [forecast.next_start(replace(case, launches=some))[1] for some in starts] == [own[0] - 20.0, own[1]]
 
 
 def test_the_last_block_of_the_last_launch_leaves_nothing() -> None:
-    forecast = Forecast(("a",), 1, {"a": 5.0})
+    forecast = Forecast(1, {"a": 1.0}, {"a": 1.0}, {"a": 5.0})
     forecast.started("a", 0, 1.0, 0.0)
 
-    assert forecast.remaining_seconds("a", 0, sampled_seconds=6.0) == 0
+    assert forecast.remaining_seconds("a", 0, elapsed_seconds=6.5) == 0
 
 
 def test_a_loop_of_ones_own_is_looked_up_by_its_file_and_not_by_its_name(tmp_path: Path) -> None:

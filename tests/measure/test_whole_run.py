@@ -25,7 +25,7 @@ class Told:
         self.doing: list[str] = []
         self.left: list[float | None] = []
 
-    def tell(self, doing: str, done: float, remaining_seconds: float | None) -> None:
+    def tell(self, doing: str, done: float, remaining_seconds: float | None, *_: object) -> None:
         self.done.append(done)
         self.doing.append(doing)
         self.left.append(remaining_seconds)

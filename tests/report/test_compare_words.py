@@ -202,3 +202,10 @@ def test_hostile_names_keep_the_table_in_shape(width: int) -> None:
     assert "\x1b[31m" not in text
     assert "\u202e" not in text
     assert "a" * 100 not in text
+
+
+def test_the_title_says_what_ran_on_what() -> None:
+    found = side_by_side({"amp": [0.02]}, 2)
+    first, second = (compared.name for compared in found.runs)
+    assert words.title(found) == f"resnet on {first} and {second}"
+    assert words.title(replace(found, is_over_time=True)) == f"resnet on {found.runs[0].run.machine.name}"

@@ -124,8 +124,9 @@ class Trainer:
         """Report the progress of a workload's stage: its comparison with the baseline (0), or a seed after it."""
         stages = 1 + len(self._seeds)
         done = (self._workloads.index(workload) * stages + stage + part) / (len(self._workloads) * stages)
-        spent = time.perf_counter() - self._began
-        self._progress.tell(f"{workload} · {doing}", done, spent * (1 - done) / done if done > 0.1 else None)
+        # A comparison may compile, which tells nothing about the time of a training.
+        left = (time.perf_counter() - self._began) * (1 - done) / done if stage and done > 0.1 else None
+        self._progress.tell(f"{workload} · {doing}", done, left)
 
 
 def endings_of(run: Run) -> Endings:
