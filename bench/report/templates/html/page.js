@@ -62,3 +62,19 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
+// A course of many runs has more in it than a page's width shows: its range makes it larger, and its box scrolls.
+for (const plot of document.querySelectorAll('.plot[aria-labelledby^="history-"]')) {
+  const box = plot.parentElement;
+  const zoom = Object.assign(document.createElement("input"), { type: "range", min: 1, max: 8, step: 0.5, value: 1 });
+  let before = 1;
+  zoom.addEventListener("input", () => {
+    const middle = (box.scrollLeft + box.clientWidth / 2) / before;
+    before = Number(zoom.value);
+    plot.style.width = `${100 * before}%`;
+    box.classList.toggle("zoomed", before > 1);
+    box.scrollLeft = middle * before - box.clientWidth / 2;
+  });
+  const label = Object.assign(document.createElement("label"), { className: "choice" });
+  label.append("Zoom ", zoom);
+  box.before(label);
+}
