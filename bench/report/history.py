@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -181,14 +182,13 @@ def contents(named: Named, folder: Path, plots: Sequence[Plot], addresses: Mappi
         return series.loop, run(change.point), direction, by, came_with(change), revision(change.point), *levels
 
     def section(name: str, alike: tuple[Series, ...]) -> dict[str, Any]:
-        recent = sorted(
-            ((one, change) for one in alike for change in one.changes), key=lambda each: each[1].point.started
-        )
+        pairs = [(one, change) for one in alike for change in one.changes]
+        pairs.sort(key=lambda pair: pair[1].point.started, reverse=True)
         return {
             "name": name,
             "shared": f"{where(alike[0].subject)}; {span(alike)}",
             "loops": Table((Column[Series]("loop", lambda one: one.loop), *COLUMNS), alike),
-            "changes": table_of(CHANGE, (changed(*each) for each in recent[::-1])),
+            "changes": table_of(CHANGE, starmap(changed, pairs)),
             "suspicions": list(map(suspected, suspicions(alike))),
             "plots": [plot for plot in plots if plot.workload == name],
         }
