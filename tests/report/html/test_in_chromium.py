@@ -247,6 +247,7 @@ def test_a_screen_reader_is_told_of_every_plot_table_and_part(driver: Any, page:
     roles = {role for role, _ in named}
 
     assert {"banner", "main", "navigation", "heading", "table", "image"} & roles >= {"main", "navigation", "table"}
+    assert {("heading", "Starting up"), ("DisclosureTriangle", "Starting up")} <= set(named)
     plots = [name for role, name in named if role in ("image", "img")]
     assert any("Speedup of every loop with its interval, on resnet" in name for name in plots)
     assert all(name for role, name in named if role in ("image", "img", "table", "region", "link", "button"))
