@@ -39,7 +39,7 @@ def choose(workload: WorkloadSummary, alike: Sequence[Row]) -> Choice | None:
         return Choice(long, untried=untried)
     # The total time of a loop over its steps is a straight line; the last one that `long` crosses is the one to use
     # until then. It is ahead of the baseline before that, or `long` would cross the baseline's line later.
-    crossings = [(row, _crossing(long, ratio, row, its, step)) for row, its in others]
+    crossings = [(row, _crossing(long, ratio, row, its, step)) for row, its in others if row.break_even_steps]
     short, overtakes = max(crossings, key=lambda one: one[1].value, default=(None, late))
     if overtakes.value <= late.value:
         short, overtakes = None, late
