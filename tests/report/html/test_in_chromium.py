@@ -168,6 +168,19 @@ def test_a_fold_is_reached_by_tab_and_opened_by_a_key(driver: Any, page: Path, k
     assert open_folds(driver) == ["resnet.limits"]
 
 
+def test_without_scripts_every_fold_opens_and_nothing_offers_what_it_cannot_do(driver: Any, page: Path) -> None:
+    driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        show(driver, page)
+        assert driver.find_elements("css selector", "button, input") == []
+        driver.find_element("css selector", "[id='resnet.start'] summary").click()
+        assert [fold.get_attribute("id") for fold in driver.find_elements("css selector", "details[open]")] == [
+            "resnet.start"
+        ]
+    finally:
+        driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
 def test_a_link_opens_the_fold_that_it_leads_to_also_when_it_is_followed_again(driver: Any, page: Path) -> None:
     show(driver, page)
     for _ in range(2):
