@@ -193,6 +193,10 @@ def test_what_moved_is_told_with_its_interval_and_no_verdict() -> None:
     text = printed(found)
     assert re.search(r"tf32  resnet +1\.20x \[1\.10, 1\.30\] +0\.90x \[0\.80, 1\.00\] +0\.75x \[0\.70, 0\.80\]", text)
     assert "no ratio: why (a b)" in text
+    output = io.StringIO()
+    print_comparison(found, Console(file=output, width=50, force_terminal=True, color_system=None))
+    assert re.search(r"tf32 +0\.90x \[0\.80, 1\.00\]  0\.75x \[0\.70, 0\.80\]", output.getvalue())
+    assert "compare.md also has: workload, speedup" in output.getvalue()
     assert "loopmark check" in text
     assert "pays on" not in text
 
