@@ -52,7 +52,7 @@ def history(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Read the runs in this folder, at any depth.")],
     workload: options.Only = None,
     loop: options.Only = None,
-    out: Annotated[Path | None, options.out("the plots and history.csv. Default: DIR/history")] = None,
+    out: Annotated[Path | None, options.out("history.html, .md, .csv and the plots. Default: DIR/history")] = None,
     as_json: Annotated[bool, options.json_of("the history")] = False,
 ) -> None:
     """Find the runs at which a loop's speedup changed. Needs no torch.
@@ -61,6 +61,7 @@ def history(
 
     Exit status: 0 whatever is found, 2 for bad input.
     """
+    from loopmark.bench.cli.repository import web_addresses
     from loopmark.bench.cli.runs import Reader, Selection
     from loopmark.bench.judge.history import series_of
     from loopmark.bench.report.history import history_as_json, print_history, write_history
@@ -74,13 +75,14 @@ def history(
     kept = out if out is not None else folder / "history"
     if out is None and kept.is_symlink():
         raise BadInput(f"{kept} is a link; remove it, or choose another folder with --out")
-    write_history(kept, series)
+    revisions = {point.run.environment.revision or "" for one in series for point in one.points}
+    write_history(kept, series, warnings, web_addresses(revisions))
     if as_json:
         told = {"folder": str(folder), "out": str(kept), "runs": count, "warnings": warnings}
         print_json({**told, **history_as_json(series)})
     else:
         print_history(series)
-        console.note(f"Plots and history.csv: {kept}")
+        console.note(f"History: {kept / 'history.html'}")
 
 
 NAMES_LENGTH = 200  # of a run's workloads, and of its loops
@@ -145,8 +147,8 @@ def stored(folder: Path) -> StoredRun:
     read = found if isinstance(found, BadInput) else read_and_judge(found[0])[0]
     if isinstance(read, BadInput):
         return StoredRun(str(folder), "", (), (), f"cannot be read: {plain(str(read))}")
-    cases = read.found.run.cases
+    cases = read.run.cases
     workloads, loops = (
         tuple(dict.fromkeys(names)) for names in zip(*((c.workload, c.loop) for c in cases), strict=True)
     )
-    return StoredRun(str(folder), read.found.run.started, workloads, loops, takeaway(read.summary))
+    return StoredRun(str(folder), read.run.started, workloads, loops, takeaway(read.summary))

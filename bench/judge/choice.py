@@ -29,17 +29,17 @@ def ahead_from(row: Row) -> Estimate | None:
 def choose(workload: WorkloadSummary, alike: Sequence[Row]) -> Choice | None:
     """The choice among ``alike``, the loops shown to train as the baseline does; None if none of them is faster."""
     faster = [(row, row.speedup) for row in alike if row.verdict == "faster" and row.speedup]
-    faster = sorted((one for one in faster if 0 < one[1].value < math.inf), key=lambda one: -one[1].value)
+    faster = [one for one in faster if 0 < one[1].value < math.inf]
     if not faster or workload.base is None or workload.base.step_seconds is None:
         return None
-    (long, ratio), others = faster[0], faster[1:]
-    untried = _untried([row for row, _ in faster], workload.rows)
-    late, step = ahead_from(long), workload.base.step_seconds.value
+    step = workload.base.step_seconds.value
+    (long, ratio), *others = sorted(faster, key=lambda one: (-one[1].value, _delay(one[0], step)))
+    untried, late = _untried([long, *(row for row, _ in others)], workload.rows), ahead_from(long)
     if late is None:
         return Choice(long, untried=untried)
     # The total time of a loop over its steps is a straight line; the last one that `long` crosses is the one to use
     # until then. It is ahead of the baseline before that, or `long` would cross the baseline's line later.
-    crossings = [(row, _crossing(long, ratio, row, its, step)) for row, its in others]
+    crossings = [(row, _crossing(long, ratio, row, its, step)) for row, its in others if row.break_even_steps]
     short, overtakes = max(crossings, key=lambda one: one[1].value, default=(None, late))
     if overtakes.value <= late.value:
         short, overtakes = None, late

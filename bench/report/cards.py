@@ -34,10 +34,11 @@ def cards(summary: Summary) -> list[Card]:
 
 
 def _card(workload: WorkloadSummary, summary: Summary) -> Card:
-    choice = choice_of(workload)
+    choice, stopped = choice_of(workload), "interrupted before all was measured" if summary.interrupted else ""
     if choice is None:
-        return Card(workload.workload, (), (_sentence(answer(workload, summary.run)),))
-    notes = astray(workload, choice.long), _goal(choice, workload), hot_spot(workload.base)
+        notes: tuple[str, ...] = stopped, answer(workload, summary.run)
+        return Card(workload.workload, (), tuple(map(_sentence, filter(None, notes))))
+    notes = stopped, astray(workload, choice.long), _goal(choice, workload), hot_spot(workload.base)
     uses = *_uses(choice), *_untried(choice, workload, summary)
     return Card(workload.workload, uses, tuple(map(_sentence, filter(None, notes))))
 
@@ -46,7 +47,7 @@ def _uses(choice: Choice) -> Iterator[Use]:
     long, early, steps = choice.long, choice.short, choice.overtakes
     use = f"{short(long.case.label)}, {gain(long)}"
     if steps is None:
-        yield "all runs", use, long.case.code
+        yield "all runs" if long.break_even_steps else "long runs (start-up not measured)", use, long.case.code
         return
     yield f"long runs, from {show.count_range(steps)} steps on", use, long.case.code
     if early is None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.comparison import peaks_of_memory
-from loopmark.bench.judge.side_by_side import ComparedRun, Line, Place, Shift, SideBySide, WorkloadComparison
+from loopmark.bench.judge.side_by_side import ComparedRun, Line, Shift, SideBySide, WorkloadComparison
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row
 from loopmark.bench.records.files import replace_file, writing_to
@@ -83,8 +83,15 @@ def comparison_as_json(found: SideBySide) -> dict[str, Any]:
             for comparison in found.workloads
         ],
         "answers": [
-            {"workload": answer.workload, "text": answer.text, "places": list(map(_place, answer.places))}
-            for answer in words.answers(found)
+            {
+                "workload": workload,
+                "text": text,
+                "places": [
+                    dict(entrant=one.name, loop=row.case.loop, verdict=verdict, **ends("over_the_fastest", slower))
+                    for (one, row), slower, verdict in places
+                ],
+            }
+            for workload, text, places in words.answers(found)
         ],
         "conclusions": list(words.conclusions(found)),
         "shifts": [_shift(shift) for shift in found.shifts],
@@ -117,17 +124,6 @@ def _record(line: Line) -> dict[str, Any]:
 
 def _phases(line: Line) -> Mapping[str, Estimate]:
     return line.compared.phases.get((line.row.case.workload, line.row.case.loop), {})
-
-
-def _place(place: Place) -> dict[str, Any]:
-    compared, row = place.line
-    return {
-        "entrant": compared.name,
-        "loop": row.case.loop,
-        **ends("step_seconds", row.step_seconds),
-        **ends("over_the_fastest", place.slower),
-        "verdict": place.verdict,
-    }
 
 
 def _shift(shift: Shift) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from loopmark.bench.report.table import (
 from loopmark.bench.report.text import elide, plain
 
 FILE_WIDTH = 150  # a comparison has more columns than a run
-LONGEST_FACT = 32
+LONGEST_FACT, LONGEST_REASON = 32, 300
 MOST_FACTS = 24
 
 
@@ -49,8 +49,11 @@ def _lines(found: SideBySide, console: Console) -> Iterator[Text]:
         yield Text()
         yield from _workload(comparison, console, alone=len(found.runs) == 1)
     if found.shifts or found.not_compared:
+        table = _shifts(found).in_terminal()
         yield Text()
-        yield from (Text(line) for line in words.moves(found))
+        yield from table.headings() if found.shifts else ()
+        yield from (table.line(None, shift) for shift in found.shifts)
+        yield from (Text(f"no ratio: {elide(reason, LONGEST_REASON)}") for reason in found.not_compared)
     if found.is_over_time and found.have_something_in_common:
         yield Text(words.ASK_FOR_A_VERDICT, "dim")
     sentences = [] if found.is_over_time else list(words.conclusions(found))
@@ -170,6 +173,7 @@ def contents(found: SideBySide, folder: Path, plots: Sequence[Plot], warnings: S
         if (run := one.run)
     )
     return {
+        "title": words.title(found),
         "headline": words.headline(found),
         "notes": found.notes,
         "warnings": warnings,
@@ -221,9 +225,9 @@ def _shifts(found: SideBySide) -> Table[Shift]:
 
     base = elide(found.runs[-1].run.plan.baseline, HEADING_LENGTH)
     columns: tuple[Column[Shift], ...] = (
-        Column("loop", lambda shift: Cell(shift.loop, strong=shift.is_of_seconds)),
-        Column("workload", lambda shift: shift.workload),
-        Column(f"speedup, or {base}'s step, before", lambda shift: cell(shift.before, seconds=shift.is_of_seconds)),
+        Column("loop", lambda shift: Cell(elide(shift.loop, NAME_WIDTH), strong=shift.is_of_seconds), left=True),
+        Column("workload", lambda shift: elide(shift.workload, NAME_WIDTH), left=True),
+        Column(f"speedup, or\n{base}'s step, before", lambda shift: cell(shift.before, seconds=shift.is_of_seconds)),
         Column("after", lambda shift: cell(shift.after, seconds=shift.is_of_seconds)),
         Column("times as fast", lambda shift: cell(shift.ratio)),
     )

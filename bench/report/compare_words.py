@@ -1,4 +1,4 @@
-"""Runs side by side in words: differences, where each technique pays, and moves over time; from verdicts only."""
+"""Runs side by side in words: differences, which one is faster, and where each technique pays; from verdicts only."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
@@ -12,7 +12,6 @@ from loopmark.bench.judge.side_by_side import (
     ComparedRun,
     Line,
     Place,
-    Shift,
     SideBySide,
     StepWork,
     WorkloadComparison,
@@ -65,6 +64,13 @@ def baseline(found: WorkloadComparison | SideBySide) -> str:
     """The baseline of all its runs, or words for it if they differ."""
     names = {compared.run.plan.baseline for compared in found.runs}
     return short(names.pop()) if len(names) == 1 else "the baseline"
+
+
+def title(found: SideBySide) -> str:
+    """``resnet and gpt on a and b``: the workloads, and the machines or settings that ran them."""
+    workloads = listed([short(comparison.workload) for comparison in found.workloads])
+    names = [found.runs[0].run.machine.name] if found.is_over_time else [compared.name for compared in found.runs]
+    return f"{workloads} on {named(names)}"
 
 
 def headline(found: SideBySide) -> str:
@@ -270,27 +276,6 @@ def nowhere(comparison: WorkloadComparison, loop: str) -> str:
     """The reason why a loop has no figures in any run, if all runs have the same one; else empty."""
     reasons = {cells.why(row) if row.step_seconds is None else "" for _, row in comparison.rows(loop)}
     return reasons.pop() if len(reasons) == 1 else ""
-
-
-def moved(shift: Shift) -> str:
-    """``1.21x [1.20, 1.22] → 1.11x [1.10, 1.12]: 0.92x [0.90, 0.94]``; seconds for the baseline."""
-    text = show.seconds_range if shift.is_of_seconds else show.ratio_range
-    before_after = f"{text(shift.before)} → {text(shift.after)}"
-    return f"{before_after}: {show.ratio_range(shift.ratio)}"
-
-
-def moves(found: SideBySide) -> Iterator[str]:
-    """Each loop's speedup in the oldest and newest run of one machine, or the reason why there is no ratio."""
-    if not found.shifts and not found.not_compared:
-        return
-    first, last = found.runs[0].name, found.runs[-1].name
-    if found.shifts:
-        what = f"{short(found.runs[-1].run.plan.baseline)}'s step and speedups over it"
-        yield f"{what} in {first} → in {last}, and how many times as fast the last is as the first:"
-    for shift in found.shifts:
-        yield f"  {elide(shift.workload, NAME_LENGTH)}: {elide(shift.loop, NAME_LENGTH)} {moved(shift)}"
-    for reason in found.not_compared:
-        yield f"no ratio: {elide(reason, 300)}"
 
 
 def listed(names: Sequence[str]) -> str:

@@ -1,8 +1,9 @@
-"""A history of runs: in words, on the terminal, and as CSV, JSON and plots."""
+"""A history of runs: in words, on the terminal, and as CSV, JSON, pages and plots."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,34 @@ from rich.text import Text
 
 from loopmark.bench.errors import BadInput
 from loopmark.bench.judge.history import Change, Point, Series, SeriesSubject, Suspicion, by_subject, suspicions
+from loopmark.bench.judge.side_by_side import number_alike
 from loopmark.bench.judge.statistics import Estimate, finite
 from loopmark.bench.records.files import replace_file, writing_to
 from loopmark.bench.records.store import RUN_FILE
 from loopmark.bench.report import show
 from loopmark.bench.report.cells import work
-from loopmark.bench.report.plot_files import Figures, draw_plots
-from loopmark.bench.report.table import GAP, NAME_WIDTH, Column, Table, as_wide_as, csv_of, ends, picked, print_lines
-from loopmark.bench.report.text import elide, plain, short
+from loopmark.bench.report.pages import write_pages
+from loopmark.bench.report.plot_files import Figures, Plot, draw_plots
+from loopmark.bench.report.table import (
+    GAP,
+    NAME_WIDTH,
+    Cell,
+    Column,
+    Table,
+    as_wide_as,
+    csv_of,
+    ends,
+    figure,
+    linked,
+    picked,
+    print_lines,
+    table_of,
+)
+from loopmark.bench.report.text import elide, plain, short, slugs
 
 LONGEST = 400  # letters of the changes at a run; a reinstalled machine has very many
+MOST_LISTED = 400  # runs on a page; history.csv has all
+Named = Mapping[str, tuple[Series, ...]]  # the series of each subject, by its name on the page
 
 
 def where(subject: SeriesSubject) -> str:
@@ -30,7 +49,7 @@ def where(subject: SeriesSubject) -> str:
     return plain(f"{subject.machine}: {subject.device}, {threads}{instructions}{work(subject)}")
 
 
-def span(series: tuple[Series, ...]) -> str:
+def span(series: Sequence[Series]) -> str:
     """``30 runs, 2026-11-01 to 2026-11-30``."""
     runs = {point.folder: point.started for one in series for point in one.points}
     first, last = (f"{day:%Y-%m-%d}" for day in (min(runs.values()), max(runs.values())))
@@ -77,21 +96,28 @@ def suspected(suspicion: Suspicion) -> str:
     )
 
 
+INDEX = ("workload", "newest run", "fastest loop then", "speedup", "changes", "loops", "runs", "setting")
+CHANGE = ("loop", "since", "became", "by", "came with", "revision", "before", "after")
+NOTHING = "no run measured a loop beside its baseline: there is no ratio to follow"
 FILE_WIDTH = 110
 INDENT = "    "
 COLUMNS: tuple[Column[Series], ...] = (
-    Column("runs", lambda one: str(len(one.points))),
-    Column("first", lambda one: show.ratio_range(one.points[0].speedup), left=True, lost=1),
-    Column("latest", lambda one: show.ratio_range(one.points[-1].speedup), left=True),
+    Column("runs", lambda one: figure(str(len(one.points)), len(one.points))),
+    Column("first", lambda one: _speedup(one.points[0]), left=True, lost=1),
+    Column("latest", lambda one: _speedup(one.points[-1]), left=True),
     Column("changes", changes, left=True),
 )
+
+
+def _speedup(point: Point) -> Cell:
+    return figure(show.ratio_range(point.speedup), point.speedup)
 
 
 def print_history(series: tuple[Series, ...], console: Console | None = None) -> None:
     """Print every subject's loops, as wide as the terminal; a file counts as ``FILE_WIDTH`` wide."""
     console = as_wide_as(console, FILE_WIDTH)
     if not series:
-        console.print("no run measured a loop beside its baseline: there is no ratio to follow", markup=False)
+        console.print(NOTHING, markup=False)
     for number, (subject, alike) in enumerate(by_subject(series).items()):
         if number:
             console.print()
@@ -112,15 +138,80 @@ def _subject(subject: SeriesSubject, alike: tuple[Series, ...], width: int) -> I
     yield from (Text(suspected(found), "yellow") for found in suspicions(alike))
 
 
-def write_history(folder: Path, series: tuple[Series, ...]) -> None:
-    """Write ``history.csv`` and a plot of each subject, as PNG and SVG, into ``folder``."""
+def write_history(
+    folder: Path, series: tuple[Series, ...], warnings: Sequence[str] = (), addresses: Mapping[str, str] | None = None
+) -> None:
+    """Write ``history.csv``, the pages, and a plot of each subject, as PNG and SVG, into ``folder``.
+
+    Args:
+        addresses: the web pages of revisions.
+    """
     with writing_to(folder):
         if (folder / RUN_FILE).exists():
             raise BadInput(f"{folder} is the folder of a run; choose another --out")
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(folder / "history.csv", as_csv(series))
-        # A link is followed, unlike in a run's folder: this one is the user's choice.
-        draw_plots(folder.resolve(), _figures(series))
+        subjects = by_subject(series)
+        names = number_alike([f"{short(one.workload)} on {one.machine}" for one in subjects])
+        named = dict(zip(names, subjects.values(), strict=True))
+        plots = draw_plots(folder / "plots", _figures(named))
+        context = {"warnings": warnings, **contents(named, folder, plots, addresses or {})}
+        write_pages(folder, "history", "history.jinja", context, plots)
+
+
+def contents(named: Named, folder: Path, plots: Sequence[Plot], addresses: Mapping[str, str]) -> dict[str, Any]:
+    """The context of the pages in ``folder``: plain text, tables and plots; a part without content is empty."""
+    found = {point.folder: point for alike in named.values() for one in alike for point in one.points}
+    newest = sorted(found.values(), key=lambda point: (point.started, point.run.name), reverse=True)
+
+    def run(point: Point) -> Cell:
+        return linked(point.run.name, point.folder, folder)
+
+    def revision(point: Point) -> Cell:
+        known = point.run.environment.revision or show.ABSENT
+        return Cell(known, link=addresses.get(known, ""), whole=True)
+
+    def software(point: Point) -> Sequence[Cell | str]:
+        torch = point.run.environment.torch or show.ABSENT
+        return run(point), f"{point.started:%Y-%m-%d %H:%M}", point.run.machine.name, revision(point), torch
+
+    def changed(series: Series, change: Change) -> Sequence[Cell | str]:
+        direction = "faster" if change.is_improvement else "slower"
+        levels = (figure(show.ratio_range(level), level) for level in (change.before, change.after))
+        by = figure(signed(change), change.ratio)
+        return series.loop, run(change.point), direction, by, came_with(change), revision(change.point), *levels
+
+    def section(name: str, alike: tuple[Series, ...]) -> dict[str, Any]:
+        pairs = [(one, change) for one in alike for change in one.changes]
+        pairs.sort(key=lambda pair: pair[1].point.started, reverse=True)
+        return {
+            "name": name,
+            "shared": f"{where(alike[0].subject)}; {span(alike)}",
+            "loops": Table((Column[Series]("loop", lambda one: one.loop), *COLUMNS), alike),
+            "changes": table_of(CHANGE, starmap(changed, pairs)),
+            "suspicions": list(map(suspected, suspicions(alike))),
+            "plots": [plot for plot in plots if plot.workload == name],
+        }
+
+    ids, more = slugs(named), len(newest) - MOST_LISTED
+    return {
+        "headline": span([one for alike in named.values() for one in alike]) if named else NOTHING,
+        "workloads": [section(name, alike) for name, alike in named.items()],
+        "index": table_of(INDEX, (_index_row(name, alike, ids[name]) for name, alike in named.items())),
+        "runs": table_of(("run", "started (UTC)", "machine", "revision", "torch"), map(software, newest[:MOST_LISTED])),
+        "more": f"{more} older runs are in history.csv" if more > 0 else "",
+    }
+
+
+def _index_row(name: str, alike: tuple[Series, ...], place: str) -> Sequence[Cell | str]:
+    """A subject with the loop that was the fastest in its newest run."""
+    last = max(one.points[-1].started for one in alike)
+    there = [one for one in alike if one.points[-1].started == last]
+    best = max(there, key=lambda one: one.points[-1].speedup.value)
+    runs, changed = len({point.folder for one in alike for point in one.points}), sum(len(one.changes) for one in alike)
+    counts = (figure(str(count), count) for count in (changed, len(alike), runs))
+    fastest = best.loop, _speedup(best.points[-1])
+    return Cell(name, link=f"#{place}"), figure(f"{last:%Y-%m-%d}"), *fastest, *counts, where(alike[0].subject)
 
 
 def as_csv(series: tuple[Series, ...]) -> str:
@@ -198,11 +289,8 @@ def _figure(estimate: Estimate) -> dict[str, float | None]:
     return dict(zip(("value", "low", "high"), ends("", estimate).values(), strict=True))
 
 
-def _figures(series: tuple[Series, ...]) -> Figures:
+def _figures(named: Named) -> Figures:
     from loopmark.bench.report.trend_plots import history
 
-    for i, (subject, alike) in enumerate(by_subject(series).items()):
-        # Subjects of one workload and machine (with another batch size or other data) have the same stem. The spaces
-        # make the names differ, so that each gets a file name of its own, with a number.
-        name = f"{subject.workload[:24]}-{subject.machine.rpartition('-')[2]}{' ' * i}"
+    for name, alike in named.items():
         yield name, "history", partial(history, alike)

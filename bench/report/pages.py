@@ -1,4 +1,4 @@
-"""The pages of a run, of a training and of runs side by side: Markdown and self-contained HTML."""
+"""The pages of a run, of a training, and of runs side by side and over time: Markdown and self-contained HTML."""
 
 import base64
 import hashlib
@@ -20,7 +20,7 @@ from loopmark.bench.report.text import code_block, elide, markdown, plain, slugs
 
 MOST_BYTES = 4_900_000  # the size limit of a page
 LONGEST_TEXT = 100_000
-SPREADSHEETS = ("summary.csv", "training.csv", "compare.csv", "before_after.csv")
+SPREADSHEETS = ("summary.csv", "training.csv", "compare.csv", "before_after.csv", "history.csv")
 """The files that a page links to where they lie beside it."""
 COLOURS = {
     "#000000": "ink", "#ffffff": "paper", "#555555": "muted", "#8a8a8a": "grey", "#c4c4c4": "rule",

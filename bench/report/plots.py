@@ -79,7 +79,7 @@ def speedup(workload: WorkloadSummary, *, narrow: bool = False) -> Figure | str 
     entries, base = [], style.fitted(workload.baseline)
     for verdict in dict.fromkeys(cells.verdict(row) for row, _ in found):
         marker, colour = VERDICTS[verdict]
-        entries.append(style.mark(verdict, marker, colour, 6, markeredgewidth=1.6))
+        entries.append(style.mark(verdict, marker, colour, 7, markeredgewidth=1.4, markerfacecolor="white"))
     entries.append(Line2D([], [], color=style.BLACK, linewidth=0.9, label=base))
     floor = math.exp(workload.noise_floor or 0.0)
     if floor > 1:
@@ -141,13 +141,12 @@ def break_even(workload: WorkloadSummary, styles: dict[str, style.LineStyle]) ->
 
 
 def _whisker(axes: Axes, y: int, value: float, ends: list[float], marker: str, colour: str) -> None:
-    axes.plot(value, y, marker, color=colour, markersize=7, markeredgewidth=1.6, zorder=2)
-    # Drawn over its marker, with a white edge and caps: the marker would hide a narrow interval.
-    for ink, width, cap in (("white", 2.4, 7.5), (style.BLACK, 1.2, 6.5)):
-        axes.plot(
-            [min(ends), max(ends)], [y, y], "|-", color=ink, linewidth=width, markersize=cap, markeredgewidth=width,
-            solid_capstyle="butt", zorder=3,
-        )  # fmt: skip
+    # A hollow marker, and the interval drawn over it: a full one would hide a narrow interval.
+    axes.plot(value, y, marker, color=colour, markersize=9, markeredgewidth=1.4, markerfacecolor="white", zorder=2)
+    axes.plot(
+        [min(ends), max(ends)], [y, y], "|-", color=colour, linewidth=1.6, markersize=5, markeredgewidth=1.6,
+        solid_capstyle="butt", zorder=3,
+    )  # fmt: skip
 
 
 MOST_BINS, FEWEST_BINS = 120, 30

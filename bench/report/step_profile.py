@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
@@ -27,13 +27,7 @@ LEAST_NAME, WIDEST_NAME, PHASE_WIDTH = 12, 80, 16
 TAIL = 4  # a shortened name keeps its end in a quarter of its width
 MUCH_MORE = 1.05  # operators that add up to more than this multiple of their phase ran in several threads
 
-
-class CostRow(NamedTuple):
-    """A kernel's cost, and its share of its phase, or of the step where the row names the phase."""
-
-    cost: Cost
-    share: float | None
-    phase: str = ""
+CostRow = tuple[Cost, float | None, str]  # a kernel's cost, its share of its phase or of the step, and its phase
 
 
 def print_trace(trace: Trace, folder: Path | None, console: Console | None = None) -> None:
@@ -79,12 +73,12 @@ def trace_conclusion(trace: Trace) -> str:
 def trace_takeaway(trace: Trace, profile: Profile) -> str:
     """The phase and the kernel that take most time, and if the device waits for the host, in one sentence."""
     rows, longest = costliest(profile), max(profile.phases, key=lambda phase: phase.seconds_per_step)
-    total, unprofiled = sum(row.cost.seconds_per_step for row in rows), profile.plain_step_seconds
+    total, unprofiled = sum(cost.seconds_per_step for cost, *_ in rows), profile.plain_step_seconds
     share = show.percent(longest.seconds_per_step / (total or 1.0))
     told = [f"{elide(longest.phase, NAME_WIDTH)} takes the most time, {share} of {show.seconds(total)} a step"]
-    for row in [row for row in rows if row.cost.name != OUTSIDE][:1]:
-        which = f"{elide(row.cost.name, NAME_WIDTH)} in {elide(row.phase, NAME_WIDTH)}"
-        told.append(f"the most costly {profile.counted[:-1]} is {which}, {show.percent(row.share)}")
+    for cost, of_all, phase in [row for row in rows if row[0].name != OUTSIDE][:1]:
+        which = f"{elide(cost.name, NAME_WIDTH)} in {elide(phase, NAME_WIDTH)}"
+        told.append(f"the most costly {profile.counted[:-1]} is {which}, {show.percent(of_all)}")
     if profile.counted == "kernels":
         bound = "" if total < FULL * unprofiled else "not "
         filled = (
@@ -133,9 +127,9 @@ def _trace_tables(profile: Profile, width: int) -> Iterator[Text]:
 def _cost_table(rows: Sequence[CostRow], columns: Sequence[Column[CostRow]], width: int) -> TextTable[CostRow]:
     """The names of ``rows``, in the room that the other ``columns`` leave."""
     room = width - len(INDENT) - sum(column.width(rows) + len(GAP) for column in columns)
-    longest = max((cell_len(elide(row.cost.name, WIDEST_NAME)) for row in rows), default=0)
+    longest = max((cell_len(elide(cost.name, WIDEST_NAME)) for cost, *_ in rows), default=0)
     name_width = max(LEAST_NAME, min(room, longest))
-    name = Column[CostRow]("", lambda row: set_cell_size(_fit(row.cost.name, name_width), name_width), left=True)
+    name = Column[CostRow]("", lambda row: set_cell_size(_fit(row[0].name, name_width), name_width), left=True)
     return Table([name, *columns], rows).in_terminal()
 
 
@@ -163,7 +157,7 @@ def _cost_rows(phase: PhaseCosts) -> list[CostRow]:
         calls = sum(cost.calls_per_step for cost in others if cost.name != OUTSIDE)
         name = "1 other" if len(others) == 1 else f"{len(others):,} others"
         costs.append(Cost(name, calls, sum(cost.seconds_per_step for cost in others)))
-    return [CostRow(cost, phase.share(cost)) for cost in costs]
+    return [(cost, phase.share(cost), phase.phase) for cost in costs]
 
 
 def costliest(profile: Profile) -> list[CostRow]:
@@ -171,12 +165,12 @@ def costliest(profile: Profile) -> list[CostRow]:
     costs = [(cost, phase.phase) for phase in profile.phases for cost in phase.costs]
     costs += [(cost, show.ABSENT) for cost in profile.unattributed]
     total = sum(cost.seconds_per_step for cost, _ in costs) or 1.0
-    rows = [CostRow(cost, cost.seconds_per_step / total, phase) for cost, phase in costs]
-    return sorted(rows, key=lambda row: -row.cost.seconds_per_step)
+    costs.sort(key=lambda one: -one[0].seconds_per_step)
+    return [(cost, cost.seconds_per_step / total, phase) for cost, phase in costs]
 
 
 def _calls(row: CostRow) -> str:
-    cost = row.cost
+    cost, *_ = row
     if cost.name == OUTSIDE:  # time between operators, which has no calls
         return show.ABSENT
     whole = cost.calls_per_step == round(cost.calls_per_step)
@@ -185,10 +179,10 @@ def _calls(row: CostRow) -> str:
 
 COST_COLUMNS: tuple[Column[CostRow], ...] = (
     Column("calls", _calls),
-    Column("a step", lambda row: show.seconds(row.cost.seconds_per_step)),
-    Column("share", lambda row: show.percent(row.share)),
+    Column("a step", lambda row: show.seconds(row[0].seconds_per_step)),
+    Column("share", lambda row: show.percent(row[1])),
 )
-OF_PHASE: Column[CostRow] = Column("phase", lambda row: elide(row.phase, PHASE_WIDTH), left=True)
+OF_PHASE: Column[CostRow] = Column("phase", lambda row: elide(row[2], PHASE_WIDTH), left=True)
 
 
 def _phase_heading(phase: PhaseCosts, profile: Profile) -> str:

@@ -144,7 +144,8 @@ def table_of(headings: Iterable[str], rows: Iterable[Sequence[Cell | str]], *, f
 
 def _in_markdown(cell: Cell) -> str:
     text = cell.text if cell.figure else markdown(cell.text)
-    text = f"[{text}]({cell.link})" if cell.link else text
+    if cell.link and not cell.link.startswith("#"):  # a heading's address in Markdown depends on its reader
+        text = f"[{text}]({cell.link})"
     return f"**{text}**" if cell.strong else text
 
 

@@ -125,9 +125,10 @@ def test_a_history_of_many_runs_has_one_of_them_in_memory_at_a_time(
     spent = spend("history", tmp_path / "runs", "--out", tmp_path / "history")
 
     assert spent.peak_bytes < ALONE_BYTES
-    plots = [plot.stat().st_size for plot in (tmp_path / "history").glob("*.svg")]
+    plots = [plot.stat().st_size for plot in (tmp_path / "history" / "plots").glob("*.svg")]
     assert len(plots) == 3
     assert max(plots) < PLOT_BYTES
+    assert (tmp_path / "history" / "history.html").stat().st_size < PAGE_BYTES
 
 
 @pytest.mark.benchmark(group=f"a comparison over {RUNS} runs")

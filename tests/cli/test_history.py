@@ -33,8 +33,37 @@ def test_the_run_at_which_a_loop_became_slower_is_named_with_its_revision(
     assert done.returncode == 0, done.stderr
     assert f"slower by 17 % since {day(6):%Y%m%d-%H%M%S}" in done.stdout
     assert "revision abc1234 → def5678" in done.stdout
-    assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".csv", ".png", ".svg"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "history.csv",
+        "history.html",
+        "history.md",
+        "plots",
+    }
     assert not (kept / "history").exists()
+
+
+def test_the_page_links_a_change_to_its_run_and_to_its_revision_where_the_repository_has_it(
+    here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git = ["git", "-c", "user.name=a", "-c", "user.email=b", "-C", str(tmp_path)]
+    for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "x"]):
+        subprocess.run([*git, *command], check=True)
+    subprocess.run([*git, "remote", "add", "origin", "https://me:secret@github.com/some/one.git"], check=True)
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    folders = keep_runs(tmp_path / "results", [FASTER] * 4 + [SLOWER] * 4, changed_at=4)
+    for folder in folders[4:]:
+        place = folder / "run.json"
+        place.write_text(place.read_text().replace("def5678", f"{commit[:12]}+changes"))
+    (folders[4] / "report.html").touch()
+    monkeypatch.chdir(tmp_path)
+    done = here("history", "results")
+    page = Path("results/history/history.html").read_text()
+
+    assert done.returncode == 0, done.stderr
+    assert f'<a href="https://github.com/some/one/commit/{commit[:12]}">{commit[:12]}+changes</a>' in page
+    assert f'<a href="../{folders[4].parent.name}/{folders[4].name}/report.html">' in page
+    assert ">abc1234<" in page
+    assert "secret" not in page
 
 
 def test_json_is_all_that_standard_output_gets(here: Here, kept: Path, tmp_path: Path) -> None:
@@ -109,7 +138,7 @@ def test_runs_of_two_machines_are_two_series(here: Here, tmp_path: Path) -> None
 
     assert [len(series["points"]) for series in found] == [2, 2]
     assert len({series["machine"] for series in found}) == 2
-    assert len(list((tmp_path / "history").glob("*.png"))) == 2
+    assert len(list((tmp_path / "history" / "plots").glob("*.png"))) == 2
 
 
 def test_only_what_is_asked_for_is_shown_whatever_the_order_of_its_techniques(here: Here, tmp_path: Path) -> None:

@@ -86,6 +86,10 @@ def test_speedups_that_may_be_equal_give_an_interval_without_an_end() -> None:
     assert choice.overtakes.high == float("inf")
 
 
+def test_of_two_equal_speedups_the_earlier_start_is_for_all_runs() -> None:
+    assert names(chosen(row("compile", 1.1, late=10.0), row("channels_last", 1.1))) == ("channels_last", None)
+
+
 def test_nothing_is_chosen_if_no_loop_is_faster() -> None:
     assert chosen(row("amp_bf16", 0.8)) is None
     assert chosen() is None

@@ -64,6 +64,13 @@ def test_a_loop_that_starts_at_once_is_for_all_runs() -> None:
     assert [when for when, *_ in card.uses] == ["all runs"]
 
 
+def test_without_a_measured_start_up_nothing_is_said_of_short_runs() -> None:
+    summary = judged([*EAGER, Truth("tf32", 0.008)])
+    rows = tuple(replace(row, break_even_steps=None) for row in summary.workloads[0].rows)
+    (card,) = cards(replace(summary, workloads=(replace(summary.workloads[0], rows=rows),)))
+    assert [when for when, *_ in card.uses] == ["long runs (start-up not measured)"]
+
+
 def test_the_baseline_is_named_where_nothing_else_is_ahead_of_it_early() -> None:
     (card,) = cards(judged([*EAGER, Truth("compile", 0.006, compile_seconds=20.0)]))
     assert card.uses[1][:2] == ("shorter runs", "eager, since nothing is ahead of it that early")
@@ -73,6 +80,14 @@ def test_without_a_faster_loop_a_card_says_so() -> None:
     (card,) = cards(judged([*EAGER, Truth("amp_bf16", 0.02)]))
     assert not card.uses
     assert card.notes[0].startswith("No loop is faster than eager")
+
+
+@pytest.mark.parametrize("loops", [LOOPS, LOOPS[:2]])
+def test_a_card_of_an_interrupted_run_says_so_since_a_missing_loop_may_be_faster(loops: list[Truth]) -> None:
+    summary = judged(loops)
+    (card,) = cards(replace(summary, run=replace(summary.run, interrupted=True)))
+    assert card.notes[0] == "Interrupted before all was measured."
+    assert not any("nterrupted" in note for note in cards(summary)[0].notes)
 
 
 def test_in_a_terminal_no_line_is_wider_than_it_and_nothing_is_lost() -> None:

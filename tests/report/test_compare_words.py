@@ -10,7 +10,8 @@ from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.report import compare_words as words
 from loopmark.bench.report.compare_table import print_comparison
 from tests.support.hostile import NAMES
-from tests.support.side_by_side import side_by_side
+from tests.support.side_by_side import entrant, everything, on, side_by_side
+from tests.support.synthetic import Truth, make_run
 
 AMD, XEON = "amd-epyc-7763-2-core", "intel-xeon-platinum-8480c"
 
@@ -190,7 +191,7 @@ def test_what_moved_is_told_with_its_interval_and_no_verdict() -> None:
     shift = Shift("resnet", "tf32", Estimate(1.2, 1.1, 1.3), Estimate(0.9, 0.8, 1.0), Estimate(0.75, 0.7, 0.8))
     found = replace(side_by_side({"tf32": [0.005]}, 2), is_over_time=True, shifts=(shift,), not_compared=("why (a b)",))
     text = printed(found)
-    assert "resnet: tf32 1.20x [1.10, 1.30] → 0.90x [0.80, 1.00]: 0.75x [0.70, 0.80]" in text
+    assert re.search(r"tf32  resnet +1\.20x \[1\.10, 1\.30\] +0\.90x \[0\.80, 1\.00\] +0\.75x \[0\.70, 0\.80\]", text)
     assert "no ratio: why (a b)" in text
     assert "loopmark check" in text
     assert "pays on" not in text
@@ -202,3 +203,29 @@ def test_hostile_names_keep_the_table_in_shape(width: int) -> None:
     assert "\x1b[31m" not in text
     assert "\u202e" not in text
     assert "a" * 100 not in text
+
+
+def test_the_title_says_what_ran_on_what() -> None:
+    found = side_by_side({"amp": [0.02]}, 2)
+    first, second = (compared.name for compared in found.runs)
+    assert words.title(found) == f"resnet on {first} and {second}"
+    assert words.title(replace(found, is_over_time=True)) == f"resnet on {found.runs[0].run.machine.name}"
+
+
+def test_where_one_run_alone_measured_the_baseline_nothing_compares() -> None:
+    broken = make_run([Truth("eager", status="failed", reason="no memory"), Truth("tf32", 0.005)], launches=2, rounds=2)
+    whole = make_run([Truth("eager"), Truth("tf32", 0.005)], launches=2, rounds=2)
+    runs = (entrant(*broken, "a"), entrant(on("Xeon", whole[0]), whole[1], "b"))
+    assert told(SideBySide(runs, everything(runs), is_over_time=False)) == [
+        "resnet: no two runs measured eager, so nothing compares."
+    ]
+
+
+def test_baselines_that_differ_are_named_beside_their_machines() -> None:
+    eager = make_run([Truth("eager", 0.020)], launches=3, rounds=2, launch_noise=0.001)
+    own = make_run([Truth("tf32", 0.005)], launches=3, rounds=2, launch_noise=0.001, baseline="tf32")
+    runs = (entrant(*eager, "a"), entrant(on("Xeon", own[0]), own[1], "b"))
+    (text,) = told(SideBySide(runs, everything(runs), is_over_time=False))
+    assert re.fullmatch(
+        r"resnet with each one's baseline: b \(tf32, \S+ ms a step\) is .* a \(eager, \S+ ms\).*\.", text
+    )

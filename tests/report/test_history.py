@@ -14,10 +14,11 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from rich.console import Console
 
-from loopmark.bench.judge.history import Series
+from loopmark.bench.judge.history import Observation, Series, series_of
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.report import style, trend_plots
 from loopmark.bench.report.history import as_csv, history_as_json, print_history, write_history
+from tests.report.html.test_pages import Outline
 from tests.report.test_plots import texts_of
 from tests.support.histories import SUBJECT, day, history_of
 from tests.support.hostile import NAMES
@@ -109,8 +110,8 @@ def test_hostile_names_are_drawn_printed_as_text(name: str, tmp_path: object) ->
 def test_two_batch_sizes_are_two_plots_with_names_of_their_own(tmp_path: Path) -> None:
     series = (*history_of({"a": [0.1]}), *history_of({"a": [0.2]}, subject=replace(SUBJECT, batch_size=8)))
     write_history(tmp_path, series)
-    suffixes = [path.suffix for path in tmp_path.iterdir()]
-    assert sorted(suffixes) == [".csv", ".png", ".png", ".svg", ".svg"]
+    suffixes = [path.suffix for path in (tmp_path / "plots").iterdir()]
+    assert sorted(suffixes) == [".png", ".png", ".svg", ".svg"]
 
 
 def test_the_table_says_which_loop_became_slower_by_how_much_since_which_run() -> None:
@@ -120,6 +121,71 @@ def test_the_table_says_which_loop_became_slower_by_how_much_since_which_run() -
     said = next(line for line in lines if "slower by" in line)
     assert f"slower by 9.5 % since {day(6):%Y%m%d-%H%M%S}: 1.350x [" in said
     assert any("revision abc1234 and torch 2.13.0, as before" in line for line in lines)
+
+
+def page_of(folder: Path, series: tuple[Series, ...], warnings: Sequence[str] = ()) -> str:
+    write_history(folder, series, warnings, {"def5678": "https://example.com/def5678"})
+    return (folder / "history.html").read_text()
+
+
+def test_the_page_begins_with_every_machine_and_workload_and_the_fastest_loop_of_its_newest_run(tmp_path: Path) -> None:
+    other = replace(SUBJECT, machine="other-1", batch_size=8)
+    series = (*history_of({"a": [0.1] * 6, "b": [0.3] * 5}), *history_of({"a": [0.2] * 3 + [0.1] * 3}, subject=other))
+    page = page_of(tmp_path, series, ["2 runs: left out: nothing was measured"])
+    read = Outline(page)
+    index = read.text[
+        read.text.index("Machines and workloads, with") : read.text.index(f"resnet on {SUBJECT.machine}", 900)
+    ]
+
+    assert "2 runs: left out: nothing was measured" in read.text
+    assert f"{day(5):%Y-%m-%d}" in index
+    assert [value for value in read.values("href") if value.startswith("#resnet")][-2:] == [
+        "#resnet-on-imaginary-2-core-f2a132", "#resnet-on-other-1",
+    ]  # fmt: skip
+    assert {value for value in read.values("id") if value.startswith("resnet")} == {
+        "resnet-on-imaginary-2-core-f2a132", "resnet-on-other-1",
+    }  # fmt: skip
+    assert read.tags["svg"] == 2
+
+
+def test_the_page_lists_each_change_with_its_run_what_came_with_it_and_its_revision(tmp_path: Path) -> None:
+    (series,) = history_of({"a": [0.3] * 6 + [0.1] * 6})
+    points = [
+        replace(p, run=replace(p.run, environment=replace(p.run.environment, revision="def5678")))
+        for p in series.points[6:]
+    ]
+    (told,) = series_of(Observation(SUBJECT, "a", point) for point in (*series.points[:6], *points))
+    text = page_of(tmp_path, (told,))
+    markdown = (tmp_path / "history.md").read_text()
+
+    for page in (text.replace("&nbsp;", " "), markdown):
+        assert "-18 %" in page
+        assert "revision abc1234 → def5678" in page
+    assert '<a href="https://example.com/def5678">def5678</a>' in text
+    assert "[def5678](https://example.com/def5678)" in markdown
+    assert "| slower |" in markdown
+
+
+def test_a_page_without_a_series_says_that_there_is_nothing_to_follow(tmp_path: Path) -> None:
+    assert "there is no ratio to follow" in Outline(page_of(tmp_path, ())).text
+
+
+def test_many_runs_are_listed_the_newest_first_and_the_rest_is_counted(tmp_path: Path) -> None:
+    text = Outline(page_of(tmp_path, history_of({"a": [0.1] * 405}))).text
+    assert f"{day(404):%Y-%m-%d %H:%M}" in text
+    assert f"{day(4):%Y-%m-%d %H:%M}" not in text
+    assert "5 older runs are in history.csv" in text
+
+
+def test_hostile_text_stays_text_on_the_page_of_a_history(tmp_path: Path) -> None:
+    logs = {name or "x": [0.3] * 4 + [0.1] * 4 for name in NAMES}
+    subject = replace(SUBJECT, workload=NAMES[0], machine="javascript:alert(1)")
+    page = page_of(tmp_path, history_of(logs, subject=subject), NAMES)
+
+    read = Outline(page)
+    assert read.tags["script"] == 1
+    assert all(value.startswith(("#", "data:,", "history.csv")) for value in read.values("href"))
+    assert "<script>alert" not in (tmp_path / "history.md").read_text()
 
 
 def test_the_table_says_where_runs_are_too_few_and_that_there_is_nothing_where_there_is_nothing() -> None:

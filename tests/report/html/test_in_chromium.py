@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from loopmark.bench.report.draw import draw
+from loopmark.bench.report.history import write_history
 from tests.report.html.chromium import browser, needed, show
+from tests.support.histories import history_of
 from tests.support.hostile import NAMES
 from tests.support.synthetic import Truth, ceilings, make_run
 
@@ -43,6 +45,13 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "report.html"
 
 
+@pytest.fixture(scope="module")
+def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("history")
+    write_history(folder, history_of({"a": [0.3] * 40 + [0.1] * 40, NAMES[0]: [0.2] * 80}))
+    return folder / "history.html"
+
+
 def column(driver: Any, heading: str) -> list[str]:
     """The first table's cells under ``heading``, from the top."""
     return driver.execute_script(
@@ -67,7 +76,7 @@ def press(driver: Any, heading: str, key: str | None = None) -> str | None:
 
 @pytest.mark.parametrize("width", [390, 1200])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("which", ["page", "hostile"])
+@pytest.mark.parametrize("which", ["page", "hostile", "course"])
 def test_the_console_stays_silent_and_nothing_is_wider_than_the_screen(
     driver: Any, which: str, scheme: str, width: int, request: pytest.FixtureRequest
 ) -> None:
@@ -159,6 +168,19 @@ def test_a_fold_is_reached_by_tab_and_opened_by_a_key(driver: Any, page: Path, k
     assert open_folds(driver) == ["resnet.limits"]
 
 
+def test_without_scripts_every_fold_opens_and_nothing_offers_what_it_cannot_do(driver: Any, page: Path) -> None:
+    driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        show(driver, page)
+        assert driver.find_elements("css selector", "button, input") == []
+        driver.find_element("css selector", "[id='resnet.start'] summary").click()
+        assert [fold.get_attribute("id") for fold in driver.find_elements("css selector", "details[open]")] == [
+            "resnet.start"
+        ]
+    finally:
+        driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
 def test_a_link_opens_the_fold_that_it_leads_to_also_when_it_is_followed_again(driver: Any, page: Path) -> None:
     show(driver, page)
     for _ in range(2):
@@ -239,3 +261,31 @@ def test_the_page_prints_whole_with_its_folds_closed(driver: Any, page: Path) ->
     assert open_folds(driver) == []
     assert driver.execute_script(whole)
     assert len(driver.execute_cdp_cmd("Page.printToPDF", {})["data"]) > 10_000
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+def test_a_key_enlarges_the_course_of_many_runs_and_its_box_scrolls(driver: Any, course: Path, width: int) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    show(driver, course, width=width)
+    sizes = "const b = document.querySelector('figure .scroll'); return [b.scrollWidth, b.clientWidth, b.scrollLeft]"
+    before, _, _ = driver.execute_script(sizes)
+    zoom = driver.find_element(By.CSS_SELECTOR, "figure input[type=range]")
+    assert zoom.accessible_name.strip() == "Zoom"
+    zoom.send_keys(Keys.END)
+    after, room, left = driver.execute_script(sizes)
+
+    assert after > max(7 * room, before)
+    assert left + room / 2 == pytest.approx(after / 2, rel=0.05)
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    heights = (
+        "const b = document.querySelector('figure .scroll'); return [b.clientHeight, b.scrollHeight, b.clientWidth]"
+    )
+    shown, whole, wide = driver.execute_script(heights)
+    assert shown == whole  # paper cannot scroll
+    assert wide == driver.execute_script(sizes)[0]
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    zoom.send_keys(Keys.HOME)
+    assert driver.execute_script(sizes)[0] == before
+    assert driver.get_log("browser") == []

@@ -14,7 +14,7 @@ for (const box of document.querySelectorAll(".scroll")) {
 }
 // What changes without a reload is told to who cannot see it.
 const say = (table, what) => {
-  document.getElementById("said").textContent = `${table.caption?.textContent.trim() ?? "table"}: ${what}`;
+  document.getElementById("said").textContent = `${table.caption.textContent.trim()}: ${what}`;
 };
 for (const table of document.querySelectorAll("table:has(.skipped)")) {
   const rows = [...table.querySelectorAll(".skipped")].map((cell) => cell.parentElement);
@@ -29,7 +29,7 @@ for (const table of document.querySelectorAll("table:has(.skipped)")) {
   table.parentElement.before(label);
 }
 // A click or a key on a heading sorts the table: best first, the reverse, original order. Absent values stay last.
-const mostIsBest = /^speedup|\/s$/;
+const mostIsBest = /^speedup|\/s$/i;
 for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0];
   const original = [...body.rows];
@@ -49,16 +49,37 @@ for (const table of document.querySelectorAll("table.sortable")) {
   };
   headings.forEach((heading, column) => {
     const name = heading.textContent.trim();
-    const ways = mostIsBest.test(name) ? ["descending", "ascending", "none"] : ["ascending", "descending", "none"];
-    heading.querySelector("button").addEventListener("click", () => {
+    const of = original.some((row) => figure(row, column) !== null) ? figure : text;
+    const falls = of === figure && [name, table.caption.textContent.trim()].some((said) => mostIsBest.test(said));
+    const ways = falls ? ["descending", "ascending", "none"] : ["ascending", "descending", "none"];
+    const button = Object.assign(document.createElement("button"), { type: "button" });
+    button.append(...heading.childNodes);
+    heading.append(button);
+    heading.ariaSort = "none";
+    button.addEventListener("click", () => {
       const next = ways[(ways.indexOf(heading.ariaSort) + 1) % 3];
       for (const other of headings) other.ariaSort = "none";
       heading.ariaSort = next;
-      const of = original.some((row) => figure(row, column) !== null) ? figure : text;
       const sign = next === "descending" ? -1 : 1;
       const rows = next === "none" ? original : [...original].sort(compare(of, column, sign));
       body.append(...rows);
       say(table, next === "none" ? "in the order of the run" : `${next} by ${name}`);
     });
   });
+}
+// A course of many runs has more in it than a page's width shows: its range makes it larger, and its box scrolls.
+for (const plot of document.querySelectorAll('.plot[aria-labelledby^="history-"]')) {
+  const box = plot.parentElement;
+  const zoom = Object.assign(document.createElement("input"), { type: "range", min: 1, max: 8, step: 0.5, value: 1 });
+  let before = 1;
+  zoom.addEventListener("input", () => {
+    const middle = (box.scrollLeft + box.clientWidth / 2) / before;
+    before = Number(zoom.value);
+    plot.style.width = `${100 * before}%`;
+    box.classList.toggle("zoomed", before > 1);
+    box.scrollLeft = middle * before - box.clientWidth / 2;
+  });
+  const label = Object.assign(document.createElement("label"), { className: "choice" });
+  label.append("Zoom ", zoom);
+  box.before(label);
 }
