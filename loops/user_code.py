@@ -101,10 +101,14 @@ def described(error: BaseException) -> str:
     if _IN_WORKER.match(said):  # then follow the worker's traceback, indented, and its error
         said = re.split(r"\n(?=\S)", said.strip())[-1]
         kind, _, said = said.partition(": ")
-    text = " ".join(said.split())
-    if len(text) > _LONGEST:
-        text = f"{text[: _LONGEST // 2]} … {text[-(_LONGEST // 2) :]}"
+    text = in_brief(said)
     return f"{place_of(error)}: {kind}: {text}" if text else f"{place_of(error)}: {kind}"
+
+
+def in_brief(said: str) -> str:
+    """``said`` on one line, without its middle if it is longer than about 240 characters."""
+    text = " ".join(said.split())
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} … {text[-(_LONGEST // 2) :]}"
 
 
 _LONGEST = 240  # characters of an error's message; the point may be at either end

@@ -147,8 +147,8 @@ def stored(folder: Path) -> StoredRun:
     read = found if isinstance(found, BadInput) else read_and_judge(found[0])[0]
     if isinstance(read, BadInput):
         return StoredRun(str(folder), "", (), (), f"cannot be read: {plain(str(read))}")
-    cases = read.found.run.cases
+    cases = read.run.cases
     workloads, loops = (
         tuple(dict.fromkeys(names)) for names in zip(*((c.workload, c.loop) for c in cases), strict=True)
     )
-    return StoredRun(str(folder), read.found.run.started, workloads, loops, takeaway(read.summary))
+    return StoredRun(str(folder), read.run.started, workloads, loops, takeaway(read.summary))

@@ -15,8 +15,8 @@ from loopmark.bench.judge.comparison import round_logs
 from loopmark.bench.judge.history import Observation, measured, observe, start_of
 from loopmark.bench.judge.laps import counted_blocks
 from loopmark.bench.judge.run_comparison import JudgedRun
-from loopmark.bench.judge.side_by_side import ComparedRun, FoundRun, PhaseEstimates, SideBySide
-from loopmark.bench.judge.summary import Summary, lost_at_step, summarise
+from loopmark.bench.judge.side_by_side import ComparedRun, FoundRun, SideBySide
+from loopmark.bench.judge.summary import lost_at_step, summarise
 from loopmark.bench.judge.training import TrainingSummary, summarise_training
 from loopmark.bench.records.ceilings import Ceilings
 from loopmark.bench.records.run import Case
@@ -92,22 +92,13 @@ class Warnings:
         return f"{whose[0]}: {text}" if len(whose) == 1 else f"{len(whose)} runs: {text} ({named(whose)})"
 
 
-class SummarisedRun(NamedTuple):
-    """A run that was read, with the summary of its samples."""
-
-    found: FoundRun
-    summary: Summary
-    judged: JudgedRun  # without its laps, the largest table
-    phases: PhaseEstimates
-
-
 class Reader:
     """Reads the runs to compare. Only those that are shown are read in full."""
 
     def __init__(self, selection: Selection, tell: Tell) -> None:
         self._selection, self._tell, self._warnings = selection, tell, Warnings()
         self._mistakes: list[BadInput] = []
-        self._read_before: dict[str, tuple[SummarisedRun | BadInput, Warnings]] = {}  # by folder
+        self._read_before: dict[str, tuple[ComparedRun | BadInput, Warnings]] = {}  # by folder
 
     def compare(self, places: Iterable[Path]) -> tuple[SideBySide, list[str]]:
         """The runs at and under ``places`` side by side, each once, and the warnings to print.
@@ -172,8 +163,8 @@ class Reader:
         read = [*self._read([found for found in runs if found.folder not in shown], 1), *newest[::-1]]
         self._expect(read)
         if len(read) == 1:  # a single run is labelled by its machine
-            return self._side_by_side(side_by_side.machine_names([read[0].found.run]), read, is_over_time=False)
-        labels = side_by_side.number_alike([elide(one.found.run.name, side_by_side.LONGEST - 4) for one in read])
+            return self._side_by_side(side_by_side.machine_names([read[0].run]), read, is_over_time=False)
+        labels = side_by_side.number_alike([elide(one.run.name, side_by_side.LONGEST - 4) for one in read])
         first, last = read[0].judged, read[-1].judged
         wants = partial(self._selection.has_ratio, last.run.plan.baseline)
         moved, not_compared = side_by_side.shifts(first, last, wants)
@@ -196,7 +187,7 @@ class Reader:
                 read += newest
                 counts.append(len(runs) - 1)
         self._expect(read)
-        labels = side_by_side.machine_names([one.found.run for one in read])
+        labels = side_by_side.machine_names([one.run for one in read])
         older = [f"{count} of {label}" for label, count in zip(labels, counts, strict=True) if count]
         note = f"only the newest run of each machine is shown; older ones are not shown: {named(older)}"
         return self._side_by_side(labels, read, [note] if older else [], is_over_time=False)
@@ -207,9 +198,9 @@ class Reader:
         read = over_cores(read_and_judge, shown.values(), lambda done: self._tell("judging", 0.5 + 0.4 * done))
         self._read_before |= dict(zip(shown, read, strict=True))
 
-    def _read(self, runs: list[FoundRun], most: int) -> list[SummarisedRun]:
+    def _read(self, runs: list[FoundRun], most: int) -> list[ComparedRun]:
         """The first ``most`` readable ones of ``runs``."""
-        read: list[SummarisedRun] = []
+        read: list[ComparedRun] = []
         for found in runs:
             if len(read) == most:
                 break
@@ -222,19 +213,18 @@ class Reader:
         return read
 
     def _side_by_side(
-        self, labels: list[str], read: list[SummarisedRun], notes: Sequence[str] = (), *, is_over_time: bool
+        self, labels: list[str], read: list[ComparedRun], notes: Sequence[str] = (), *, is_over_time: bool
     ) -> SideBySide:
         """The runs with their workloads; without ratios, and with a note on that, if their baselines differ."""
-        pairs = [*zip(labels, read, strict=True)]
-        by_baseline = grouped((one.found.run.plan.baseline, label) for label, one in pairs)
+        runs = tuple(replace(one, name=label) for label, one in zip(labels, read, strict=True))
+        by_baseline = grouped((one.run.plan.baseline, one.name) for one in runs)
         if len(by_baseline) > 1:
             told = "; ".join(f"{short(name)} in {named(of)}" for name, of in by_baseline.items())
             notes = (
                 *notes,
                 f"speedups are not shown side by side: ratios to different baselines do not compare ({told})",
             )
-            pairs = [(name, one._replace(summary=side_by_side.without_ratios(one.summary))) for name, one in pairs]
-        runs = tuple(ComparedRun(label, *one) for label, one in pairs)
+            runs = tuple(replace(one, summary=side_by_side.without_ratios(one.summary)) for one in runs)
         for compared in runs:
             for warning in compared.run.warnings:  # a run's own warnings are shown in a comparison as well
                 self._warnings.add(warning, compared.name)
@@ -273,7 +263,7 @@ def find(folder: Path) -> tuple[FoundRun, str] | BadInput:
         return error
 
 
-def read_and_judge(found: FoundRun) -> tuple[SummarisedRun | BadInput, Warnings]:
+def read_and_judge(found: FoundRun) -> tuple[ComparedRun | BadInput, Warnings]:
     """Read and judge a run, or return the error if that is impossible."""
     warnings, folder, run = Warnings(), Path(found.folder), found.run
     try:
@@ -296,7 +286,7 @@ def read_and_judge(found: FoundRun) -> tuple[SummarisedRun | BadInput, Warnings]
         warnings.add_error("the ceilings of its device are not known", folder, error)
     summary, phases = summarise(run, samples, trained, ceilings), side_by_side.estimate_phases(run, samples)
     judged = JudgedRun.of(run, replace(samples, phases=Samples.empty().phases), summary)
-    return SummarisedRun(found, summary, judged, phases), warnings
+    return ComparedRun(run.name, found, summary, judged, phases), warnings
 
 
 @dataclass

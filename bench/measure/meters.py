@@ -101,7 +101,8 @@ def busy(blocks: "pd.DataFrame") -> list[str]:
     disturbed = (blocks["involuntary_switches"] > 0) | (blocks["steal_seconds"] > 0)
     if not len(blocks) or (share := float(disturbed.mean())) <= BUSY:
         return []
-    return [f"other processes took the cores away in {share:.0%} of the blocks; run loopmark doctor, and measure again"]
+    text = f"other processes took the cores away in {100 * share:.0f} % of the blocks"
+    return [f"{text}; run loopmark doctor, and measure again"]
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from loopmark.bench.measure.machine import available_cores
 from loopmark.bench.records.files import line
 from loopmark.bench.records.run import Plan, Status
 from loopmark.loops.catalog import find_loop, find_workload
-from loopmark.loops.user_code import place_among
+from loopmark.loops.user_code import in_brief, place_among
 from loopmark.loops.workload import Size
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def _manner_of_death(code: int | None, log: Path) -> str:
     if crash:
         return f"{place_among(crash[::-1])}: {manner}"
     *_, last = said.splitlines() or [""]
-    return f"{manner}; its log ends: {last.strip()[:200]}" if last.strip() else manner
+    return f"{manner}; its log ends: {in_brief(last)}" if last.strip() else manner
 
 
 def kept(logs: Path) -> str:

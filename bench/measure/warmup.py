@@ -51,12 +51,12 @@ def warm_up(take_step: Callable[[], float], ceiling_seconds: float) -> WarmUp:
 
 def unsteady(cases: Iterable[Case], ceiling_seconds: float) -> list[str]:
     """A warning for each case whose steps were still getting faster at the end of a launch's warm-up."""
-    late = ((case, sum(launch.steady is False for launch in case.launches)) for case in cases)
+    # Without the number of launches, which the page has, the warning is the same for all cases, and is shown once.
     return [
-        f"{case.workload}, {case.label}: {count} of {len(case.launches)} launches were still getting faster when their "
-        f"warm-up reached {ceiling_seconds:g} s; measure again on an idle machine, and not with --quick"
-        for case, count in late
-        if count
+        f"{case.workload}, {case.label}: launches were still getting faster when their warm-up reached "
+        f"{ceiling_seconds:g} s; measure again on an idle machine, and not with --quick"
+        for case in cases
+        if any(launch.steady is False for launch in case.launches)
     ]
 
 

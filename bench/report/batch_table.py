@@ -17,7 +17,7 @@ from loopmark.bench.report.plot_files import Figures, draw_plots
 from loopmark.bench.report.table import GAP, Column, Table, as_wide_as, csv_of, ends, picked, print_lines
 from loopmark.bench.report.text import elide, grouped, plain
 
-NAME_WIDTH, LONGEST = 60, 300
+NAME_WIDTH, LONGEST = 60, 1200
 WIDE = 0.05  # a difference between processes of one size that hides the differences between sizes
 
 

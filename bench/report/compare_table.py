@@ -49,10 +49,11 @@ def _lines(found: SideBySide, console: Console) -> Iterator[Text]:
         yield Text()
         yield from _workload(comparison, console, alone=len(found.runs) == 1)
     if found.shifts or found.not_compared:
-        table = _shifts(found).in_terminal()
+        table = _shifts(found).in_terminal(width=console.width)
         yield Text()
         yield from table.headings() if found.shifts else ()
         yield from (table.line(None, shift) for shift in found.shifts)
+        yield from table.rest("compare.md")
         yield from (Text(f"no ratio: {elide(reason, LONGEST_REASON)}") for reason in found.not_compared)
     if found.is_over_time and found.have_something_in_common:
         yield Text(words.ASK_FOR_A_VERDICT, "dim")
@@ -220,15 +221,15 @@ def _phases(comparison: WorkloadComparison) -> Table[Line]:
 
 
 def _shifts(found: SideBySide) -> Table[Shift]:
-    def cell(estimate: Estimate, *, seconds: bool = False) -> Cell:
-        return figure((show.seconds_range if seconds else show.ratio_range)(estimate), estimate)
+    def cell(estimate: Estimate, shift: Shift) -> Cell:
+        return figure((show.seconds_range if shift.is_of_seconds else show.ratio_range)(estimate), estimate)
 
-    base = elide(found.runs[-1].run.plan.baseline, HEADING_LENGTH)
+    base, alone = elide(found.runs[-1].run.plan.baseline, HEADING_LENGTH), len(found.workloads) == 1
     columns: tuple[Column[Shift], ...] = (
         Column("loop", lambda shift: Cell(elide(shift.loop, NAME_WIDTH), strong=shift.is_of_seconds), left=True),
-        Column("workload", lambda shift: elide(shift.workload, NAME_WIDTH), left=True),
-        Column(f"speedup, or\n{base}'s step, before", lambda shift: cell(shift.before, seconds=shift.is_of_seconds)),
-        Column("after", lambda shift: cell(shift.after, seconds=shift.is_of_seconds)),
-        Column("times as fast", lambda shift: cell(shift.ratio)),
+        Column("workload", lambda shift: elide(shift.workload, NAME_WIDTH), left=True, lost=3 if alone else 0),
+        Column(f"speedup, or\n{base}'s step, before", lambda shift: cell(shift.before, shift), lost=2),
+        Column("after", lambda shift: cell(shift.after, shift), lost=1),
+        Column("times\nas fast", lambda shift: figure(show.ratio_range(shift.ratio), shift.ratio)),
     )
     return Table(columns, found.shifts)

@@ -180,7 +180,7 @@ FIGURES: tuple[Figure, ...] = (
         "trains_as_baseline", lambda row: words.verdict(row.trained) if row.trained else None,
         terminal=Shown(
             3, "trains\nas {}", cell=lambda row: words.verdict(row.trained), left=True,
-            style=lambda row: "red" if row.departs else "", lost=3,
+            style=lambda row: "red" if row.departs else "", lost=3, where=lambda row: row.trained is not None,
         ),
         main=Shown(
             4, "trains as {}", cell=lambda row: Cell(words.verdict(row.trained), whole=True),

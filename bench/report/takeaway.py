@@ -13,7 +13,7 @@ from loopmark.bench.report import cells, show
 from loopmark.bench.report.text import elide, plain, short
 from loopmark.bench.report.training_words import doubt
 
-REASON_LENGTH = 200
+REASON_LENGTH = 600
 BEFORE_ALL = "Interrupted before all was measured: "
 INTERRUPTED = (
     "Interrupted: the run was stopped before its plan was done, and shows what was measured until then; "

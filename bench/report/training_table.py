@@ -127,7 +127,7 @@ def _has_figures(row: TrainedRow) -> bool:
 
 def _ending(row: TrainedRow) -> str:
     proof = row.equivalence.proof
-    status = proof.status.replace("_", " ") if proof.status != "ok" else "not compared"
+    status = proof.status.replace("_", " ") if proof.status != "ok" else words.NOT_COMPARED
     return f"{status}: {plain(row.equivalence.why_not or '')}"
 
 

@@ -10,7 +10,8 @@ from loopmark.bench.records.training import Training
 from loopmark.bench.report import show
 from loopmark.bench.report.text import elide, plain, short
 
-LAYER_LENGTH, VERDICT_LENGTH = 60, 36
+LAYER_LENGTH, VERDICT_LENGTH = 60, 40
+NOT_COMPARED = "not compared"
 # Names of formats, by the significant bits that they keep.
 FORMATS = {24: "float32", 11: "11 bits, as of float16 and TensorFloat-32", 8: "bfloat16"}
 WHAT = {
@@ -23,10 +24,11 @@ WHAT = {
 
 
 def verdict(row: TrainedRow | None) -> str:
-    """``same``, ``within rounding``, ``departs``, or ``no proof`` with the reason in a few words."""
+    """``same``, ``within rounding``, ``departs``, or ``not compared`` with the reason, if known, in a few words."""
     if row is None:
-        return show.ABSENT
-    return row.equivalence.verdict or elide(f"no proof: {plain(row.equivalence.why_not_briefly)}", VERDICT_LENGTH)
+        return NOT_COMPARED
+    why = f"{NOT_COMPARED}: {plain(row.equivalence.why_not_briefly)}"
+    return row.equivalence.verdict or elide(why, VERDICT_LENGTH)
 
 
 def unlike(row: TrainedRow) -> str:
@@ -41,7 +43,7 @@ def evidence(row: TrainedRow) -> str:
     equivalence, base = row.equivalence, short(row.baseline)
     proof = equivalence.proof
     if equivalence.verdict is None:
-        return f"not compared: {plain(equivalence.why_not or '')}"
+        return f"{NOT_COMPARED}: {plain(equivalence.why_not or '')}"
     if proof.lost_at_step is not None:
         return f"its loss was not finite at step {proof.lost_at_step:,}"
     steps = f"{proof.steps} steps"

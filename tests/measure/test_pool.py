@@ -49,6 +49,14 @@ def test_the_wait_for_an_answer_ticks_unless_a_block_is_timed(
     assert len(heard) == ticks
 
 
+def test_a_long_last_word_keeps_both_ends(tmp_path: Path) -> None:
+    (tmp_path / "log.txt").write_text(f"terminate called {'x' * 500} what(): no room")
+    told = _manner_of_death(7, tmp_path / "log.txt")
+    assert "its log ends: terminate called xxx" in told
+    assert told.endswith("xxx what(): no room")
+    assert "x … x" in told
+
+
 CRASH = f"""a warning
 Fatal Python error: Segmentation fault
 

@@ -355,5 +355,5 @@ def test_a_compile_is_cold_in_the_first_launch_and_warm_in_the_second(tmp_path: 
 def test_a_run_on_a_busy_machine_is_warned_of(switches: list[int], warns: bool) -> None:
     blocks = pd.DataFrame({"involuntary_switches": switches, "steal_seconds": [0.0] * len(switches)})
     assert [text.partition(" of the blocks")[0] for text in busy(blocks)] == (
-        ["other processes took the cores away in 75%"] if warns else []
+        ["other processes took the cores away in 75 %"] if warns else []
     )

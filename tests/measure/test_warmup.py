@@ -1,8 +1,11 @@
 import itertools
+from dataclasses import replace
 
 import pytest
 
-from loopmark.bench.measure.warmup import WarmUp, is_steady, warm_up
+from loopmark.bench.measure.warmup import WarmUp, is_steady, unsteady, warm_up
+from loopmark.bench.report.takeaway import warnings_of
+from tests.support.synthetic import Truth, make_run
 
 
 def steps(*seconds: float):
@@ -60,3 +63,12 @@ def test_steps_slower_than_the_ceiling_still_give_a_median() -> None:
 
 def test_excess_is_never_negative() -> None:
     assert WarmUp((0.1, 0.1, 0.3, 0.3, 0.3, 0.3, 0.3), steady=True).excess_seconds == 0
+
+
+def test_a_warning_of_many_cases_is_shown_once_whatever_the_number_of_launches() -> None:
+    run, _ = make_run([Truth("eager"), Truth("compile")])
+    eager, compiled = run.cases
+    late = [replace(launch, steady=False) for launch in eager.launches]
+    cases = (replace(eager, launches=tuple(late)), replace(compiled, launches=(late[0], *compiled.launches[1:])))
+    (warning,) = warnings_of(replace(run, warnings=tuple(unsteady(cases, 3.0))))
+    assert warning.startswith("resnet, eager; resnet, compile: launches were still getting faster when their warm-up")

@@ -10,7 +10,8 @@ from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.report import compare_words as words
 from loopmark.bench.report.compare_table import print_comparison
 from tests.support.hostile import NAMES
-from tests.support.side_by_side import side_by_side
+from tests.support.side_by_side import entrant, everything, on, side_by_side
+from tests.support.synthetic import Truth, make_run
 
 AMD, XEON = "amd-epyc-7763-2-core", "intel-xeon-platinum-8480c"
 
@@ -192,6 +193,10 @@ def test_what_moved_is_told_with_its_interval_and_no_verdict() -> None:
     text = printed(found)
     assert re.search(r"tf32  resnet +1\.20x \[1\.10, 1\.30\] +0\.90x \[0\.80, 1\.00\] +0\.75x \[0\.70, 0\.80\]", text)
     assert "no ratio: why (a b)" in text
+    output = io.StringIO()
+    print_comparison(found, Console(file=output, width=50, force_terminal=True, color_system=None))
+    assert re.search(r"tf32 +0\.90x \[0\.80, 1\.00\]  0\.75x \[0\.70, 0\.80\]", output.getvalue())
+    assert "compare.md also has: workload, speedup" in output.getvalue()
     assert "loopmark check" in text
     assert "pays on" not in text
 
@@ -209,3 +214,22 @@ def test_the_title_says_what_ran_on_what() -> None:
     first, second = (compared.name for compared in found.runs)
     assert words.title(found) == f"resnet on {first} and {second}"
     assert words.title(replace(found, is_over_time=True)) == f"resnet on {found.runs[0].run.machine.name}"
+
+
+def test_where_one_run_alone_measured_the_baseline_nothing_compares() -> None:
+    broken = make_run([Truth("eager", status="failed", reason="no memory"), Truth("tf32", 0.005)], launches=2, rounds=2)
+    whole = make_run([Truth("eager"), Truth("tf32", 0.005)], launches=2, rounds=2)
+    runs = (entrant(*broken, "a"), entrant(on("Xeon", whole[0]), whole[1], "b"))
+    assert told(SideBySide(runs, everything(runs), is_over_time=False)) == [
+        "resnet: no two runs measured eager, so nothing compares."
+    ]
+
+
+def test_baselines_that_differ_are_named_beside_their_machines() -> None:
+    eager = make_run([Truth("eager", 0.020)], launches=3, rounds=2, launch_noise=0.001)
+    own = make_run([Truth("tf32", 0.005)], launches=3, rounds=2, launch_noise=0.001, baseline="tf32")
+    runs = (entrant(*eager, "a"), entrant(on("Xeon", own[0]), own[1], "b"))
+    (text,) = told(SideBySide(runs, everything(runs), is_over_time=False))
+    assert re.fullmatch(
+        r"resnet with each one's baseline: b \(tf32, \S+ ms a step\) is .* a \(eager, \S+ ms\).*\.", text
+    )

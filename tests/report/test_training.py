@@ -122,12 +122,12 @@ def test_a_loop_without_a_proof_says_why_in_its_column_and_below_on_the_page_and
     taught, reason = [TAUGHT[0], UNPROVED], "not compared: model not copied: step.py:3: TypeError: it holds a file"
     made = summary(TRUTHS[:3], taught)
     for text in (printed(made), printed(summarise_training(*make_training(taught)))):
-        assert "no proof: model not copied" in text
+        assert "not compared: model not copied" in text
         assert f"accumulate_2: {reason}" in " ".join(text.split())
     draw(tmp_path, *make_run(TRUTHS[:3]), make_training(taught))
-    assert f"| accumulate_2 | no proof: model not copied | {reason}" in (tmp_path / "report.md").read_text()
+    assert f"| accumulate_2 | not compared: model not copied | {reason}" in (tmp_path / "report.md").read_text()
     found = as_json(made)
-    assert found["workloads"][0]["cases"][2]["trains_as_baseline"] == "no proof: model not copied"
+    assert found["workloads"][0]["cases"][2]["trains_as_baseline"] == "not compared: model not copied"
     assert found["training"]["workloads"][0]["cases"][2]["evidence"] == reason
 
 

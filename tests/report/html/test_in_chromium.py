@@ -279,6 +279,14 @@ def test_a_key_enlarges_the_course_of_many_runs_and_its_box_scrolls(driver: Any,
 
     assert after > max(7 * room, before)
     assert left + room / 2 == pytest.approx(after / 2, rel=0.05)
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    heights = (
+        "const b = document.querySelector('figure .scroll'); return [b.clientHeight, b.scrollHeight, b.clientWidth]"
+    )
+    shown, whole, wide = driver.execute_script(heights)
+    assert shown == whole  # paper cannot scroll
+    assert wide == driver.execute_script(sizes)[0]
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
     zoom.send_keys(Keys.HOME)
     assert driver.execute_script(sizes)[0] == before
     assert driver.get_log("browser") == []
