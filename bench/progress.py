@@ -48,14 +48,12 @@ class RunProgress:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def tell(
-        self, doing: str, done: float, remaining_seconds: float | None = None, expected_seconds: float | None = None
-    ) -> None:
+    def tell(self, doing: str, done: float, left_seconds: float | None, expected_seconds: float | None = None) -> None:
         """Show the work that begins; for the arguments see ``schedule.Progress``."""
         self._since = now = time.monotonic()
         self._doing, self._done, self._expected = doing, done, expected_seconds
-        if remaining_seconds is not None:
-            end = now + remaining_seconds
+        if left_seconds is not None:
+            end = now + left_seconds
             if self._end is None or abs(end - self._end) > FIRM * (end - self._start):  # else it stands still
                 self._end = end
         self.tick()
@@ -63,7 +61,7 @@ class RunProgress:
     def hint(self, doing: str, done: float) -> None:
         """Like ``tell``, on a terminal only: for short work, where a log should contain nothing but errors."""
         if self._console.is_terminal:
-            self.tell(doing, done)
+            self.tell(doing, done, None)
 
     def tick(self) -> None:
         """Show how long the current work and the whole have taken by now."""

@@ -58,7 +58,7 @@ def test_a_long_part_says_how_long_it_has_taken_of_what_is_expected(log: Shown) 
 
 
 def test_without_a_forecast_the_time_spent_and_the_share_done_are_told(log: Shown) -> None:
-    log.progress.tell("eager · batch size 64", 0.5)
+    log.progress.tell("eager · batch size 64", 0.5, None)
     assert log.last() == "50%  0:00  batch size 64 · eager"
     assert log.tick(75) == "50%  1:15  batch size 64, 75 s · eager"
 
@@ -81,7 +81,7 @@ def test_a_forecast_that_is_exceeded_says_by_how_much(log: Shown) -> None:
 def test_a_log_has_a_line_every_ten_seconds_and_nothing_of_short_work(log: Shown) -> None:
     log.progress.hint("reading", 0.5)
     log.progress.tick()
-    log.progress.tell("round 1", 0.0)
+    log.progress.tell("round 1", 0.0, None)
     assert [log.tick(seconds).rpartition(" ")[0] for seconds in (9, 1, 9)] == [
         "0%  0:00  round", "0%  0:10  round 1, 10", "0%  0:10  round 1, 10"
     ]  # fmt: skip
@@ -108,5 +108,5 @@ def test_times_are_minutes_and_seconds_with_hours_where_there_are_any() -> None:
 
 
 def test_nothing_that_is_still_being_done_is_said_to_be_done(log: Shown) -> None:
-    log.progress.tell("training", 1.0)
+    log.progress.tell("training", 1.0, None)
     assert log.last() == "99%  0:00  training"

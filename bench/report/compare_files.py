@@ -1,7 +1,8 @@
 """Runs side by side as files (``compare.csv``, ``before_after.csv``, pages and plots) and as JSON."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import product
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -151,41 +152,34 @@ MOST_TOLD = 3  # machines or runs in a text; tables have all
 
 def run_figures(comparisons: Sequence[WorkloadComparison]) -> dict[tuple[str, str], str]:
     """The key figures of the plots, for ``draw_plots``."""
-    told = {(stem, one.workload): list(tell(one)) for one in comparisons for stem, tell in _OF_PLOT.items()}
-    more = {key: [f"and {len(said) - MOST_TOLD} more"] if len(said) > MOST_TOLD else [] for key, said in told.items()}
-    return {key: "; ".join(said[:MOST_TOLD] + more[key]) for key, said in told.items()}
+    told = {}
+    for one, (stem, tell) in product(comparisons, _OF_PLOT.items()):
+        rows = {run.name: [row for own, row in one.lines if own is run] for run in one.runs}
+        said = [f"{name} {text}" for name, own in rows.items() if (text := tell(own))]
+        more = [f"and {len(said) - MOST_TOLD} more"] if len(said) > MOST_TOLD else []
+        told[stem, one.workload] = "; ".join(said[:MOST_TOLD] + more)
+    return told
 
 
-def _rates(comparison: WorkloadComparison) -> Iterator[str]:
-    for compared, rows in _by_run(comparison):
-        known = [(row, row.samples_per_second.value) for row in rows if row.samples_per_second]
-        if known:
-            best = max(known, key=itemgetter(1))
-            base = next((one for one in known if one[0].is_baseline), best)
-            ends = dict.fromkeys(f"{short(row.case.label)} {show.rate(rate)} a second" for row, rate in (base, best))
-            yield f"{compared.name} {', '.join(ends)}"
+def _rates(rows: Sequence[Row]) -> str:
+    known = [(row, row.samples_per_second.value) for row in rows if row.samples_per_second]
+    best = sorted(known, key=itemgetter(1))[-1:]
+    base = [one for one in known if one[0].is_baseline] or best
+    return ", ".join(dict.fromkeys(f"{short(r.case.label)} {show.rate(rate)} a second" for r, rate in (*base, *best)))
 
 
-def _speedups(comparison: WorkloadComparison) -> Iterator[str]:
-    for compared, rows in _by_run(comparison):
-        known = sorted((row for row in rows if row.speedup), key=lambda row: -row.speedup.value if row.speedup else 0.0)
-        if known:
-            ends = dict.fromkeys(f"{short(row.case.label)} {cells.speedup(row)}" for row in (known[0], known[-1]))
-            yield f"{compared.name} {', '.join(ends)}"
+def _speedups(rows: Sequence[Row]) -> str:
+    known = sorted((row for row in rows if row.speedup), key=lambda row: -row.speedup.value if row.speedup else 0.0)
+    return ", ".join(dict.fromkeys(f"{short(r.case.label)} {cells.speedup(r)}" for r in (*known[:1], *known[-1:])))
 
 
-def _shares(comparison: WorkloadComparison) -> Iterator[str]:
-    for run, rows in _by_run(comparison):
-        base = next((row for row in rows if row.is_baseline), None)
-        share = cells.shares(base.phases) if base else {}
-        if base and share:
-            longest = max(share, key=lambda name: share[name])
-            yield f"{run.name} {show.percent(share[longest])} of {short(base.baseline)}'s step in {short(longest)}"
-
-
-def _by_run(comparison: WorkloadComparison) -> Iterator[tuple[ComparedRun, list[Row]]]:
-    for compared in comparison.runs:
-        yield compared, [row for own, row in comparison.lines if own is compared]
+def _shares(rows: Sequence[Row]) -> str:
+    base = next((row for row in rows if row.is_baseline), None)
+    share = cells.shares(base.phases) if base else {}
+    if base is None or not share:
+        return ""
+    longest = max(share, key=lambda name: share[name])
+    return f"{show.percent(share[longest])} of {short(base.baseline)}'s step in {short(longest)}"
 
 
 _OF_PLOT = {"machines": _rates, "speedups": _speedups, "shares": _shares}

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -190,13 +189,12 @@ SPEEDUP_COLOURS = LinearSegmentedColormap.from_list("slower to faster", [style.S
 """Every reader can distinguish brown and blue; in grey, both are darker than the middle."""
 LEAST_REACH = math.log(1.25)  # the least end of the scale, so that a few per cent look small
 MOST_REACH = math.log(8)  # the greatest end of the scale; larger ratios have the darkest colour
-BAR_MARGIN = 1.25
 CELL, WIDEST = 0.4, 1.5
 LABEL_LINES, NAME_LINES = 3, 2
 """Lines of a machine's name above its column and of a loop's beside its row: short forms can look alike."""
 TINY = 6.0
 DARK = 0.5  # the share of the scale from which letters are white
-KEY = f"below each figure its 95 % interval; {cells.SAME} no claim; grey: not measured"
+KEY = f"blue: faster; brown: slower; below each figure its 95 % interval; {cells.SAME} no claim; grey: not measured"
 ABSENT = "#DDDDDD"  # light on every page, since its letters are dark
 
 
@@ -211,14 +209,14 @@ def speedups(comparison: WorkloadComparison) -> Figure | str | None:
         return "No heat map of speedups: no loop is faster or slower on any machine. The table has the intervals."
     note = note_of(comparison)
     columns = len(comparison.runs)
-    width = min(WIDEST, (layout.WIDTH - layout.NAMES - BAR_MARGIN) / columns)
+    width = min(WIDEST, (layout.WIDTH - layout.NAMES - layout.EDGE) / columns)
     labels = [_wrapped(compared.name, width - 0.08, LABEL_LINES) for compared in comparison.runs]
     lines = 1 + max(label.count("\n") for label in labels)
     top = layout.TITLE + layout.NOTE_LINE * (lines + bool(note)) + layout.EDGE
-    height = top + max(CELL * len(loops), 1.2) + 0.5
-    right, bottom = layout.WIDTH - layout.NAMES - width * columns, height - top - CELL * len(loops)
+    height = top + CELL * len(loops) + layout.AXIS
+    right = layout.WIDTH - layout.NAMES - width * columns
     title = f"{style.fitted(comparison.workload)}: speedup over {style.fitted(words.baseline(comparison))}"
-    axes = layout.blank_axes(height, left=layout.NAMES, right=right, top=top, bottom=bottom, title=title)
+    axes = layout.blank_axes(height, left=layout.NAMES, right=right, top=top, bottom=layout.AXIS, title=title)
     layout.write_note(axes, height - layout.TITLE, note)
     known = np.abs(logs[np.isfinite(logs)])
     reach = min(max(float(known.max()) if known.size else 0.0, LEAST_REACH), MOST_REACH)
@@ -240,7 +238,6 @@ def speedups(comparison: WorkloadComparison) -> Figure | str | None:
             dark = abs(logs[y, x]) > DARK * reach
             _write(axes, x + 0.5, y + 0.5, row, style.LIGHT_INK if dark else style.DARK_INK, width)
     layout.write_note(axes, layout.EDGE, KEY)
-    _colour_bar(axes, scale, reach, top, height)
     return layout.figure_of(axes)
 
 
@@ -274,19 +271,3 @@ def _wrapped(name: str, inches: float, most: int) -> str:
         lines[-1] += word
     kept = [*lines[: most - 1], "".join(lines[most - 1 :])]
     return "\n".join(style.fitted(line, inches, style.SMALL) for line in kept if line)
-
-
-def _colour_bar(axes: Axes, scale: Normalize, reach: float, top: float, height: float) -> None:
-    figure = layout.figure_of(axes)
-    right = axes.get_position().x1
-    tall = max(1.0, height - top - 0.6)
-    box = (right + 0.2 / layout.WIDTH, 1 - (top + tall) / height, 0.14 / layout.WIDTH, tall / height)
-    bar_axes = figure.add_axes(box)
-    bar = figure.colorbar(ScalarMappable(scale, SPEEDUP_COLOURS), cax=bar_axes)
-    half = style.round_values(1.0, math.exp(reach), 3)
-    ticks = sorted({*half, *(1 / value for value in half)})
-    style.fixed_ticks(bar_axes.yaxis, [math.log(tick) for tick in ticks], [f"{tick:.3g}x" for tick in ticks])
-    bar_axes.axhline(0, color=style.BLACK, linewidth=1.2)
-    bar_axes.tick_params(labelsize=style.SMALL)
-    bar.outline.set_visible(False)
-    layout.offset_text(bar_axes, "log scale", (0, 0), (0, -5), "axes fraction", va="top", color="#555555")
