@@ -3,6 +3,8 @@
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Self
 
 from rich.cells import cell_len
@@ -114,6 +116,13 @@ class StderrConsole(Console):
     def note(self, text: str, style: str | None = None) -> None:
         """Print a line as it is, without markup, highlighting or line breaks."""
         self.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    @contextmanager
+    def waiting(self, doing: str) -> Iterator[None]:
+        """Show on a terminal what is done while nothing is measured."""
+        with RunProgress(self) as progress:
+            progress.hint(doing, 1.0)
+            yield
 
     def on_broken_pipe(self) -> None:
         self.quiet = True

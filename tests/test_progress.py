@@ -119,3 +119,13 @@ def test_times_are_minutes_and_seconds_with_hours_where_there_are_any() -> None:
 def test_nothing_that_is_still_being_done_is_said_to_be_done(log: Shown) -> None:
     log.progress.tell("training", 1.0, None)
     assert log.last() == "99%  0:00  training"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_work_beside_measuring_is_named_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
+    output = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", output)
+    monkeypatch.setenv("TTY_COMPATIBLE", "1" if terminal else "0")
+    with StderrConsole().waiting("drawing the report"):
+        pass
+    assert ("drawing the report" in output.getvalue()) == terminal

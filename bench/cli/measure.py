@@ -9,7 +9,7 @@ import typer
 from loopmark.bench.cli import options
 from loopmark.bench.cli.invocation import FAILED, Conditions, Invocation, exit_by, refuse_unwritable
 from loopmark.bench.cli.options import RESULTS, names
-from loopmark.bench.cli.report import show_batches, show_summary, show_training
+from loopmark.bench.cli.report import DRAWING, show_batches, show_summary, show_training
 from loopmark.bench.errors import BadInput
 from loopmark.bench.records.ceilings import ceilings_path
 from loopmark.bench.records.files import write_record, writing_to
@@ -73,7 +73,9 @@ def run(
             progress,
             lambda forecast: console.note(forecast, "dim"),
         )
-    show_summary(draw(folder, found.run, found.samples, found.trained, found.ceilings), folder, as_json, console)
+    with console.waiting(DRAWING):
+        summary = draw(folder, found.run, found.samples, found.trained, found.ceilings)
+    show_summary(summary, folder, as_json, console)
     exit_by(found.statuses, interrupted=found.interrupted)
 
 
@@ -112,7 +114,9 @@ def train(
     terms = training_terms(seeds, budget, quick=quick)
     with invocation.pool() as (folder, pool, progress):
         training, samples = Trainer(invocation.facts, terms, progress).run(pool)
-    show_training(draw_training(folder, training, samples), folder, as_json, invocation.console)
+    with invocation.console.waiting(DRAWING):
+        summary = draw_training(folder, training, samples)
+    show_training(summary, folder, as_json, invocation.console)
     exit_by(training.statuses, interrupted=training.interrupted)
 
 

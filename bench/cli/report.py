@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from loopmark.bench.judge.training import TrainingSummary
     from loopmark.bench.records.run import Status
 
+DRAWING = "drawing the report"
+
 
 def report(
     run: Annotated[Path, options.run("Draw this folder, written by `loopmark run`, `train` or `import`.", drawn=True)],
@@ -35,11 +37,15 @@ def report(
     elif not is_timed and (trained := read_training(run)) is not None:
         from loopmark.bench.report.draw import draw_training
 
-        show_training(draw_training(run, *trained), run, as_json, console)
+        with console.waiting(DRAWING):
+            training = draw_training(run, *trained)
+        show_training(training, run, as_json, console)
     else:
         from loopmark.bench.report.draw import draw
 
-        show_summary(draw(run, *salvage(run)), run, as_json, console)
+        with console.waiting(DRAWING):
+            summary = draw(run, *salvage(run))
+        show_summary(summary, run, as_json, console)
 
 
 def show_summary(summary: "Summary", folder: Path, as_json: bool, console: StderrConsole) -> None:

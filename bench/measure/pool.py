@@ -45,7 +45,7 @@ class CaseEnded(Exception):  # noqa: N818 - a skip is no error
         return self.reason
 
 
-TIMED = frozenset(("take_turn", "take_alone", "spend", "train", "find_ceilings"))
+TIMED = frozenset(("take_turn", "take_alone", "spend", "train", "find_ceilings", "examine_loader"))
 """The requests whose answer is waited for without a pause: nothing else may run while a block is timed."""
 TICK_SECONDS = 1.0
 Tick = Callable[[], None]  # called about every second while a process does what is not timed
