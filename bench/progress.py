@@ -17,7 +17,7 @@ DOT = " · "  # between a place and the one within it
 MOST_DONE = 0.99  # the largest fraction shown, since the work is still running
 FIRM = 0.1  # the end is forecast anew where it moves by more than this share of the whole
 BAR_WIDTH, TIME_WIDTH = 10, 15  # of ``12:34 of ~25:10``
-BESIDE_LABEL = len(f"{'':{BAR_WIDTH}} 99 %  {'':{TIME_WIDTH}} ")
+BESIDE = BAR_WIDTH + len(" 99 %   ")  # columns of a line that hold neither its times nor its label
 
 
 class RunProgress:
@@ -48,14 +48,12 @@ class RunProgress:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def tell(
-        self, doing: str, done: float, remaining_seconds: float | None = None, expected_seconds: float | None = None
-    ) -> None:
+    def tell(self, doing: str, done: float, left_seconds: float | None, expected_seconds: float | None = None) -> None:
         """Show the work that begins; for the arguments see ``schedule.Progress``."""
         self._since = now = time.monotonic()
         self._doing, self._done, self._expected = doing, done, expected_seconds
-        if remaining_seconds is not None:
-            end = now + remaining_seconds
+        if left_seconds is not None:
+            end = now + left_seconds
             if self._end is None or abs(end - self._end) > FIRM * (end - self._start):  # else it stands still
                 self._end = end
         self.tick()
@@ -63,7 +61,7 @@ class RunProgress:
     def hint(self, doing: str, done: float) -> None:
         """Like ``tell``, on a terminal only: for short work, where a log should contain nothing but errors."""
         if self._console.is_terminal:
-            self.tell(doing, done)
+            self.tell(doing, done, None)
 
     def tick(self) -> None:
         """Show how long the current work and the whole have taken by now."""
@@ -78,7 +76,7 @@ class RunProgress:
             told += f" of ~{clock(whole)}" if spent <= whole else f", {spent - whole:.0f} s over"
         *places, doing = self._doing.split(DOT)
         parts = [doing + _beside(now - self._since, self._expected), *reversed(places)]
-        room = max(1, self._console.width - BESIDE_LABEL)
+        room = max(1, self._console.width - BESIDE - max(TIME_WIDTH, len(told)))
         while drawn and len(parts) > 2 and cell_len(DOT.join(parts)) > room:
             parts.pop()  # the most general place
         label = DOT.join(parts)

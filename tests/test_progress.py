@@ -58,7 +58,7 @@ def test_a_long_part_says_how_long_it_has_taken_of_what_is_expected(log: Shown) 
 
 
 def test_without_a_forecast_the_time_spent_and_the_share_done_are_told(log: Shown) -> None:
-    log.progress.tell("eager · batch size 64", 0.5)
+    log.progress.tell("eager · batch size 64", 0.5, None)
     assert log.last() == "50%  0:00  batch size 64 · eager"
     assert log.tick(75) == "50%  1:15  batch size 64, 75 s · eager"
 
@@ -81,7 +81,7 @@ def test_a_forecast_that_is_exceeded_says_by_how_much(log: Shown) -> None:
 def test_a_log_has_a_line_every_ten_seconds_and_nothing_of_short_work(log: Shown) -> None:
     log.progress.hint("reading", 0.5)
     log.progress.tick()
-    log.progress.tell("round 1", 0.0)
+    log.progress.tell("round 1", 0.0, None)
     assert [log.tick(seconds).rpartition(" ")[0] for seconds in (9, 1, 9)] == [
         "0%  0:00  round", "0%  0:10  round 1, 10", "0%  0:10  round 1, 10"
     ]  # fmt: skip
@@ -103,10 +103,19 @@ def test_a_terminal_shows_one_line_whose_bar_stands_still(monkeypatch: pytest.Mo
     assert ("launch 1/5" in second) == (width == 120)
 
 
+def test_hours_leave_the_line_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = Shown(monkeypatch, terminal=True)
+    with shown.progress:
+        shown.progress.tell("+1 % · comparison 3 of 140", 0.1, 36000.0, 90.0)
+        line = shown.tick(7200)
+    assert line.endswith("2:00:00 of ~10:00:00 comparison 3 of 140, 7200 s instead of 90…")
+    assert len(line) <= 80
+
+
 def test_times_are_minutes_and_seconds_with_hours_where_there_are_any() -> None:
     assert [clock(seconds) for seconds in (0.4, 190, 3790)] == ["0:00", "3:10", "1:03:10"]
 
 
 def test_nothing_that_is_still_being_done_is_said_to_be_done(log: Shown) -> None:
-    log.progress.tell("training", 1.0)
+    log.progress.tell("training", 1.0, None)
     assert log.last() == "99%  0:00  training"

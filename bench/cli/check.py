@@ -16,7 +16,7 @@ from loopmark.bench.cli import options
 from loopmark.bench.cli.invocation import ANOTHER_FILE, refuse_unwritable, write_file
 from loopmark.bench.cli.options import REFERENCE
 from loopmark.bench.errors import BadInput
-from loopmark.bench.progress import StderrConsole
+from loopmark.bench.progress import RunProgress, StderrConsole
 from loopmark.bench.records.files import writing_to
 
 if TYPE_CHECKING:
@@ -67,14 +67,20 @@ def check(
     from loopmark.bench.records.comparison import calibrations_of
     from loopmark.bench.records.store import read
 
-    before, now = read(baseline), read(run)
-    judgement = judge(now, before, thresholds, allowed)
+    console = StderrConsole()
+    with RunProgress(console) as progress:
+        progress.hint("reading the baseline", 0.0)
+        before = read(baseline)
+        progress.hint("reading the run", 0.3)
+        now = read(run)
+        progress.hint("judging", 0.6)
+        judgement = judge(now, before, thresholds, allowed)
     # Each machine has a folder with its runs, and these folders are siblings.
     roots = dict.fromkeys((run.resolve().parent.parent, baseline.resolve().parent.parent, REFERENCE))
     known = quotations(calibrations_of(now[0].machine.name, *roots))
     counts_as = inconclusive.value if inconclusive else settings.inconclusive
     judgement = replace(judgement, facts=(*judgement.facts, *known), inconclusive=counts_as)
-    show_judgement(judgement, as_json=as_json, junit=junit, markdown=markdown, console=StderrConsole())
+    show_judgement(judgement, as_json=as_json, junit=junit, markdown=markdown, console=console)
     raise typer.Exit(judgement.exit_status)
 
 

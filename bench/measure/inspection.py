@@ -31,10 +31,7 @@ def verify(plan: Plan, loops: Sequence[str], tell: Tell, tick: Tick) -> tuple[Ve
     """
     workload = find_workload(plan.workloads[0]).name
     found = []
-    with (
-        tempfile.TemporaryDirectory(prefix="loopmark-verify-") as folder,
-        worker_pool(plan, Path(folder), tick) as pool,
-    ):
+    with tempfile.TemporaryDirectory(prefix="loopmark-") as folder, worker_pool(plan, Path(folder), tick) as pool:
         for number, loop in enumerate(find_loop(loop).name for loop in loops):
 
             def tell_part(doing: str, done: float, number: int = number, loop: str = loop) -> None:
@@ -98,10 +95,7 @@ def trace(plan: Plan, loop: str, steps: int, tell: Tell, tick: Tick) -> tuple[Tr
     yields unknown phases or none.
     """
     blank = Trace(find_workload(plan.workloads[0]).name, find_loop(loop).name, plan.device, "ok")
-    with (
-        tempfile.TemporaryDirectory(prefix="loopmark-trace-") as folder,
-        worker_pool(plan, Path(folder), tick) as pool,
-    ):
+    with tempfile.TemporaryDirectory(prefix="loopmark-") as folder, worker_pool(plan, Path(folder), tick) as pool:
         file = Path(folder) / TRACE_FILE
         with pool.start(blank.workload, blank.loop, log="trace", neighbours=0) as process:
             try:

@@ -1,5 +1,6 @@
 """The order of turns, random so that the machine's drift favours no loop, and the forecast of a run's duration."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -54,15 +55,13 @@ def blocks_a_turn(steps: int, lead_in: int, cycle: Cycle | None = None) -> int:
 class Progress(Protocol):
     """Shows the progress of the run. It is called only between blocks, never while one is timed."""
 
-    def tell(
-        self, doing: str, done: float, remaining_seconds: float | None, expected_seconds: float | None = None
-    ) -> None:
+    def tell(self, doing: str, done: float, left_seconds: float | None, expected_seconds: float | None = None) -> None:
         """Report the work that begins.
 
         Args:
             doing: its name, after its places from the largest on: ``launch 1/5 · resnet · compile · compiling``.
             done: the fraction of the whole before it.
-            remaining_seconds: of the whole; None if unknown.
+            left_seconds: of the whole; None if unknown.
             expected_seconds: of this work; None if unknown.
         """
 
@@ -165,14 +164,14 @@ class Forecast:
     @classmethod
     def of(cls, plan: Plan, cases: Sequence[tuple[str, str]]) -> "Forecast":
         """The forecast before anything was measured."""
-        compiling, workloads = compiling_loops(plan), dict.fromkeys(workload for workload, _ in cases)
-        first, later, sampling = (dict.fromkeys(workloads, 0.0) for _ in range(3))
+        compiling, cold = compiling_loops(plan), dict[str, float]()
+        first, later, sampling = (defaultdict[str, float](float) for _ in range(3))
         for workload, loop in cases:
             costs = costs_on(plan.device, workload)
             first[workload] += costs.start + costs.warm_up + costs.compilation * (loop in compiling)
             later[workload] += costs.start + costs.warm_up + costs.compiled * (loop in compiling)
             sampling[workload] += plan.budget_seconds / plan.launches
-        cold = {workload: costs_on(plan.device, workload).compilation for workload in workloads}
+            cold[workload] = costs.compilation
         return cls(plan.launches, first, later, sampling, compiling, cold)
 
     def next_start(self, case: Case) -> tuple[str, float | None]:

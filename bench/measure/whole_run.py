@@ -34,13 +34,11 @@ class Stage:
     """Seconds of the later parts, as a function of this part's own seconds."""
     started: float = field(default_factory=time.perf_counter)
 
-    def tell(
-        self, doing: str, done: float, remaining_seconds: float | None, expected_seconds: float | None = None
-    ) -> None:
-        """Report progress. ``done`` and ``remaining_seconds`` refer to this part."""
-        if remaining_seconds is not None:
-            remaining_seconds += self.later(time.perf_counter() - self.started + remaining_seconds)
-        self.progress.tell(doing, self.begin + self.share * done, remaining_seconds, expected_seconds)
+    def tell(self, doing: str, done: float, left_seconds: float | None, expected_seconds: float | None = None) -> None:
+        """Report progress. ``done`` and ``left_seconds`` refer to this part."""
+        if left_seconds is not None:
+            left_seconds += self.later(time.perf_counter() - self.started + left_seconds)
+        self.progress.tell(doing, self.begin + self.share * done, left_seconds, expected_seconds)
 
 
 @dataclass(frozen=True)

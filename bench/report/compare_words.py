@@ -178,7 +178,8 @@ def _answer(workload: str, kind: str, places: tuple[Place, ...]) -> Answer:
         return f"{place.line.compared.name} ({loop}{show.seconds_of(place.line.row.step_seconds)}{unit})"
 
     told = [AGAINST[p.verdict].format(show.ratio_range(p.slower), who(p), show.interval(p.slower)) for p in places[1:]]
-    how = f"each one's {kind}" if len(loops) > 1 else short(*loops)
+    shared = [short(*loops)] if len(loops) == 1 else []
+    how = ", ".join(shared if shared and kind == "baseline" else [f"each one's {kind}", *shared])
     return Answer(workload, f"{short(workload)} with {how}: {who(places[0], ' a step')} is {listed(told)}.", places)
 
 

@@ -51,16 +51,9 @@ def bar_axes(rows: Sequence[Row], title: str, entries: Sequence[Line2D], *, righ
 
 
 def lined_axes(
-    lines: float,
-    line: float,
-    title: str,
-    entries: Sequence[Line2D],
-    *,
-    left: float,
-    right: float,
-    note: str = "",
+    lines: float, line: float, title: str, entries: Sequence[Line2D], *, left: float, right: float, note: str = "",
     width: float = WIDTH,
-) -> Axes:
+) -> Axes:  # fmt: skip
     """Axes with places 0, 1, … from the top, ``line`` inches apart, below a title, a note and a legend."""
     below = NOTE_LINE if note else 0.0
     top = TITLE + below + LEGEND_ROW * -(-len(entries) // _legend_columns(entries, width))
@@ -101,15 +94,8 @@ def phase_bars(
         own, left, share = widths[phase], lefts[phase], shares[phase]
         axes.barh(widths.index, own, thick, left, color=colour, edgecolor=style.MUTED, linewidth=0.4)
         for y in own.index[own > least]:
-            axes.text(
-                left[y] + own[y] / 2,
-                y,
-                text(share[y]),
-                color=style.DARK_INK,
-                size=style.SMALL,
-                ha="center",
-                va="center",
-            )
+            look: dict[str, Any] = {"color": style.DARK_INK, "size": style.SMALL, "ha": "center", "va": "center"}
+            axes.text(left[y] + own[y] / 2, y, text(share[y]), **look)
 
 
 def banded_line(axes: Axes, bands: pd.DataFrame, look: style.LineStyle) -> None:

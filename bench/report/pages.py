@@ -128,9 +128,8 @@ def _element(svg: str, key: str, kind: str, text: str) -> str:
 def sections(content: str) -> list[tuple[Markup, Markup, list[Any]]]:
     """The id and title of each section of a page, and the same of its folds."""
     found: list[tuple[Markup, Markup, list[Any]]] = []
-    for identity, title, level in re.findall(
-        r'<(?:h2|details) id="([^"]+)".*?>(?:\s*<summary><h\d>)?(.*?)</h(\d)>', content
-    ):
+    titles = r'<(?:h2|details) id="([^"]+)".*?>(?:\s*<summary><h\d>)?(.*?)</h(\d)>'
+    for identity, title, level in re.findall(titles, content):
         (found if level == "2" else found[-1][2]).append((Markup(identity), Markup(title), []))
     return found
 

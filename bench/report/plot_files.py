@@ -28,19 +28,13 @@ PLOTS = {
         "Distribution of every loop's step times, with the median of each launch",
         "Separate humps are launches that differ as a whole.",
     ),
-    "steps": (
-        "Step time of every loop over the rounds of the run",
-        "All lines rise together if the machine is slower.",
-    ),
+    "steps": ("Step time of every loop over the rounds of the run", "All lines rise if the machine is slower."),
     "losses": ("Loss of every loop over its steps", "A band holds the losses of all launches."),
     "roofline": (
         "Operations a second over operations a byte in each phase, below the roofline that was measured",
         "The nearer to its line, the less a faster kernel can gain.",
     ),
-    "quality": (
-        "Quality on held-out data as time goes by, for every loop",
-        "A marker is where the target was reached.",
-    ),
+    "quality": ("Quality on held-out data as time goes by, for every loop", "At a marker the target is reached."),
     "training": ("Loss of every loop as it trained to its target", "A band holds the losses of all seeds."),
     "batches": ("Samples a second of every loop over its batch size", ""),
     "machines": ("Samples a second of every loop, side by side", ""),

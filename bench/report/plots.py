@@ -57,12 +57,8 @@ def phases(workload: WorkloadSummary, *, narrow: bool = False) -> Figure | None:
         if row.is_baseline:
             axes.axvline(seconds / size, zorder=0.5, **BASELINE_MARK)
     clock = "device" if any(row.device_phases for row in rows) else "host"
-    label = (
-        f"{unit} a step on the {clock}'s clock, and % of it"
-        if narrow
-        else f"{unit} a step, timed phase by phase on the {clock}'s clock"
-    )
-    axes.set(xlim=(0, longest / size * (1.01 if narrow else 1.12)), xlabel=label)
+    room, how = (1.01, ", and % of it") if narrow else (1.12, ", timed phase by phase")
+    axes.set(xlim=(0, longest / size * room), xlabel=f"{unit} a step on the {clock}'s clock{how}")
     return layout.figure_of(axes)
 
 
@@ -202,15 +198,8 @@ def _spread(axes: Axes, y: int, seconds: Floats, launches: Floats, step: float, 
     quarter, three_quarters = np.quantile(seconds, (0.25, 0.75))
     axes.plot([quarter, three_quarters], [y + FLOOR] * 2, color=style.BLACK, linewidth=3, solid_capstyle="butt")
     axes.plot(step, y + FLOOR - 0.1, "|", color=style.BLACK, markersize=11, markeredgewidth=2)
-    axes.plot(
-        launches,
-        [y + FLOOR + 0.1] * len(launches),
-        "^",
-        color=style.BLACK,
-        markersize=5,
-        markeredgecolor="white",
-        zorder=3,
-    )
+    below = [y + FLOOR + 0.1] * len(launches)
+    axes.plot(launches, below, "^", color=style.BLACK, markersize=5, markeredgecolor="white", zorder=3)
     beyond = int(np.sum((seconds < edges[0]) | (seconds > edges[-1])))
     text = show.seconds(step) + (f"\n{show.percent(beyond / len(seconds))} beyond" if beyond else "")
     layout.offset_text(axes, text, (1, y), (8, 0), layout.BESIDE, va="center")

@@ -159,7 +159,7 @@ def test_the_best_loop_is_never_one_that_trains_otherwise_or_was_not_compared() 
     assert len(told(side_by_side({"tf32": [0.005]}, 2, departing=("tf32",), **times))) == 1
     assert len(told(side_by_side({"tf32": [0.005]}, 2, trained=(False,), **times))) == 1
     (_, best) = told(side_by_side({"tf32": [0.005, 0.004]}, 2, **times))
-    assert best.startswith("resnet with tf32: ")
+    assert best.startswith("resnet with each one's best loop, tf32: ")
 
 
 def test_of_many_machines_the_fastest_is_held_against_each_in_their_order() -> None:
