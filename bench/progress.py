@@ -17,7 +17,7 @@ DOT = " · "  # between a place and the one within it
 MOST_DONE = 0.99  # the largest fraction shown, since the work is still running
 FIRM = 0.1  # the end is forecast anew where it moves by more than this share of the whole
 BAR_WIDTH, TIME_WIDTH = 10, 15  # of ``12:34 of ~25:10``
-BESIDE_LABEL = len(f"{'':{BAR_WIDTH}} 99 %  {'':{TIME_WIDTH}} ")
+BESIDE = BAR_WIDTH + len(" 99 %   ")  # columns of a line that hold neither its times nor its label
 
 
 class RunProgress:
@@ -76,7 +76,7 @@ class RunProgress:
             told += f" of ~{clock(whole)}" if spent <= whole else f", {spent - whole:.0f} s over"
         *places, doing = self._doing.split(DOT)
         parts = [doing + _beside(now - self._since, self._expected), *reversed(places)]
-        room = max(1, self._console.width - BESIDE_LABEL)
+        room = max(1, self._console.width - BESIDE - max(TIME_WIDTH, len(told)))
         while drawn and len(parts) > 2 and cell_len(DOT.join(parts)) > room:
             parts.pop()  # the most general place
         label = DOT.join(parts)

@@ -103,6 +103,15 @@ def test_a_terminal_shows_one_line_whose_bar_stands_still(monkeypatch: pytest.Mo
     assert ("launch 1/5" in second) == (width == 120)
 
 
+def test_hours_leave_the_line_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = Shown(monkeypatch, terminal=True)
+    with shown.progress:
+        shown.progress.tell("+1 % · comparison 3 of 140", 0.1, 36000.0, 90.0)
+        line = shown.tick(7200)
+    assert line.endswith("2:00:00 of ~10:00:00 comparison 3 of 140, 7200 s instead of 90…")
+    assert len(line) <= 80
+
+
 def test_times_are_minutes_and_seconds_with_hours_where_there_are_any() -> None:
     assert [clock(seconds) for seconds in (0.4, 190, 3790)] == ["0:00", "3:10", "1:03:10"]
 

@@ -152,7 +152,7 @@ def decide(
                 break
             if progress:
                 needed = sequential.seconds_needed(spent)
-                short = f"a verdict needs {needed:.0f} s or more · " if needed > budget_seconds else ""
+                short = f"no verdict before {needed:.0f} s · " if needed > budget_seconds else ""
                 doing = f"{short}launch pair {len(measured) + 1}"
                 progress.tell(doing, min(1.0, spent / budget_seconds), max(0.0, budget_seconds - spent))
     except KeyboardInterrupt:
