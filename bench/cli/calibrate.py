@@ -118,8 +118,9 @@ def _other_terms(known: "Calibration", anew: "Calibration") -> Iterator[str]:
         then, now = getattr(known, name), getattr(anew, name)
         if then != now:
             yield f"{name.replace('_', ' ')} {then} → {now}"
-    same_revision = replace(anew.environment, revision=known.environment.revision)  # only another method matters
-    yield from environment_differences(known.environment, same_revision)
+    before = known.environment
+    same_revision = replace(anew.environment, revision=before.revision, repository=before.repository)
+    yield from environment_differences(before, same_revision)  # only another method matters
 
 
 def _try(plan: Plan, known: "Calibration", effect: float, tick: Callable[[], None]) -> "CalibrationTrial":

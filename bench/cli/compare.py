@@ -75,7 +75,7 @@ def history(
     kept = out if out is not None else folder / "history"
     if out is None and kept.is_symlink():
         raise BadInput(f"{kept} is a link; remove it, or choose another folder with --out")
-    revisions = {point.run.environment.revision or "" for one in series for point in one.points}
+    revisions = {point.run.environment.code or "" for one in series for point in one.points}
     write_history(kept, series, warnings, web_addresses(revisions))
     if as_json:
         told = {"folder": str(folder), "out": str(kept), "runs": count, "warnings": warnings}

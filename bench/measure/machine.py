@@ -46,11 +46,14 @@ def describe_environment(threads: int, cores: tuple[int, ...]) -> Environment:
     """The software and settings of this process; workers inherit them."""
     import torch  # not above: `loopmark doctor` needs only cores and threads, and must not wait for torch
 
+    home = Path(loopmark.__file__).resolve().parent.parent
+    own = _revision(home) if (home / ".git").exists() else None  # installed, it may lie within another repository
+    repository = _revision(Path.cwd())
     cudnn = torch.backends.cudnn.version() if torch.cuda.is_available() else None
     huge_pages = text_of(Path("/sys/kernel/mm/transparent_hugepage/enabled")) or ""  # such as: always [madvise] never
     return Environment(
         loopmark=loopmark.__version__,
-        revision=_revision(),
+        revision=own,
         python=platform.python_version(),
         torch=torch.__version__,
         cuda=torch.version.cuda or torch.version.hip,
@@ -64,6 +67,7 @@ def describe_environment(threads: int, cores: tuple[int, ...]) -> Environment:
         compiler=_compiler(),
         huge_pages=huge_pages.partition("[")[2].partition("]")[0] or None,
         governor=text_of(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
+        repository=None if repository == own else repository,
     )
 
 
@@ -146,12 +150,9 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _revision() -> str | None:
-    root = Path(loopmark.__file__).resolve().parent.parent
-    if not (root / ".git").exists():
-        return None
-    head = _output("git", "-C", str(root), "rev-parse", "--short=12", "HEAD")
-    changes = _output("git", "-C", str(root), "status", "--porcelain", "--untracked-files=no")
+def _revision(folder: Path) -> str | None:
+    head = _output("git", "-C", str(folder), "rev-parse", "--short=12", "HEAD")
+    changes = head and _output("git", "-C", str(folder), "status", "--porcelain", "--untracked-files=no")
     return f"{head}+changes" if head and changes else head
 
 

@@ -100,6 +100,13 @@ class Environment:
     loopmark: Annotated[str, Fact("Loopmark")]
     revision: Annotated[str | None, Fact("revision")]
     """Git revision of Loopmark's own tree, with ``+changes`` if it was not clean; None outside git."""
+    repository: Annotated[str | None, Fact("repository")] = None
+    """The same of the repository in which the command ran; None outside git, in Loopmark's own, and in older runs."""
+
+    @property
+    def code(self) -> str | None:
+        """The revision of the measured code, as far as it is known."""
+        return self.repository or self.revision
 
 
 def facts_of(record: Gpu | Machine | Environment) -> Iterator[tuple[Fact, Any]]:

@@ -76,7 +76,7 @@ def came_with(change: Change) -> str:
     if change.differences:
         return elide("; ".join(change.differences), LONGEST)
     environment = change.point.run.environment
-    revision = f"revision {environment.revision}" if environment.revision else "revision unknown"
+    revision = f"revision {environment.code}" if environment.code else "revision unknown"
     return plain(f"{revision} and torch {environment.torch}, as before")
 
 
@@ -168,7 +168,7 @@ def contents(named: Named, folder: Path, plots: Sequence[Plot], addresses: Mappi
         return linked(point.run.name, point.folder, folder)
 
     def revision(point: Point) -> Cell:
-        known = point.run.environment.revision or show.ABSENT
+        known = point.run.environment.code or show.ABSENT
         return Cell(known, link=addresses.get(known, ""), whole=True)
 
     def software(point: Point) -> Sequence[Cell | str]:
@@ -267,7 +267,7 @@ def _point(point: Point) -> dict[str, Any]:
         "run": point.run.name,
         "folder": point.folder,
         "started": point.started.isoformat(),
-        **picked(point.run.environment, "loopmark", "revision", "torch"),
+        **picked(point.run.environment, "loopmark", "torch", revision="code"),
         "launches": point.launches,
         **ends("speedup", point.speedup),
     }

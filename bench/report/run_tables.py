@@ -140,7 +140,7 @@ def page_context(
 ) -> dict[str, Any]:
     """The context of the templates of a run's pages: plain text, tables and plots; a part without content is empty."""
     run, torch = summary.run, summary.run.environment.torch
-    measured = run.plan.device, torch and f"torch {torch}", run.machine.name, f"run {short(run.name)}"
+    head = run.plan.device, torch and f"torch {torch}", run.machine.name, f"run {short(run.name)}"
     # One entry for each workload and hash of its data: loops with different data are not comparable.
     hashes = dict.fromkeys((case.workload, case.data_sha256) for case in run.cases if case.data_sha256)
     return {
@@ -154,7 +154,7 @@ def page_context(
         "machine": machine_table(run.machine, run.environment),
         "gpu": gpu_table(run),
         "came_to": _came_to(run),
-        "measured": ", ".join(filter(None, (*measured, show.seconds(run.seconds)))),
+        "measured": ", ".join(filter(None, (*head, show.seconds(run.seconds)))),
         "data": [f"{name}: {sha256}" for name, sha256 in hashes],
         "doubts": [_sentence(remark) for remark in remarks(ceilings)] if ceilings else [],
     }

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from loopmark.bench.judge.choice import Choice, choose
-from loopmark.bench.judge.comparison import Verdict
 from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
 from loopmark.bench.judge.training import TrainedRow
 from loopmark.bench.records.run import Run
@@ -28,12 +27,7 @@ def takeaway(summary: Summary) -> str:
     did not show that it trains the baseline's model, is never the fastest.
     """
     device = "this CPU" if summary.run.plan.device == "cpu" else "this GPU"
-    alone = len(summary.workloads) == 1
-    said = [(short(one.workload), answer(one, summary.run, alone=alone)) for one in summary.workloads]
-    if alone:
-        name, clause = said[0]
-        return sentence(f"on {name} on {device}, {clause}.", summary.interrupted)
-    text = "; ".join(f"on {name}, {clause}" for name, clause in said)
+    text = "; ".join(f"on {short(one.workload)}, {answer(one, summary.run)}" for one in summary.workloads)
     return sentence(f"on {device}: {text}.", summary.interrupted)
 
 
@@ -42,8 +36,8 @@ def sentence(text: str, interrupted: bool) -> str:
     return f"{BEFORE_ALL}{text}" if interrupted else f"{text[:1].upper()}{text[1:]}"
 
 
-def answer(workload: WorkloadSummary, run: Run, *, alone: bool = True) -> str:
-    """One workload's conclusion as a clause; the longest phase and the slowest loop only where it is ``alone``."""
+def answer(workload: WorkloadSummary, run: Run) -> str:
+    """One workload's conclusion as a clause."""
     measured = [row for row in workload.rows if row.step_seconds is not None]
     lost = next((row for row in workload.rows if row.is_baseline and row.case.status != "ok"), None)
     if not measured:
@@ -59,17 +53,9 @@ def answer(workload: WorkloadSummary, run: Run, *, alone: bool = True) -> str:
             reason = reason.partition(";")[0]
         why = f"cannot run it ({elide(reason, REASON_LENGTH)})" if lost else "was not measured"
         return f"{short(workload.baseline)} {why}, so nothing is called faster or slower{way}"
-    choice, loser = choice_of(workload), _extreme(workload.rows, "slower")
-    if choice:
-        spot = hot_spot(base) if alone else ""
-        clause = _winner(choice) + (f", and {spot}" if spot else "")
-    else:
-        clause = _no_winner(workload, base)
-    if faster := astray(workload, choice.long if choice else None):
-        clause += f"; {faster}"
-    if loser and alone:
-        clause += f"; {short(loser.case.label)} is slower ({show.ratio_range(loser.speedup)})"
-    return clause
+    choice = choice_of(workload)
+    clause = _winner(choice) if choice else _no_winner(workload, base)
+    return "; ".join(filter(None, [clause, astray(workload, choice.long if choice else None)]))
 
 
 def choice_of(workload: WorkloadSummary) -> Choice | None:
@@ -85,12 +71,15 @@ def _alike(workload: WorkloadSummary) -> list[Row]:
 
 def astray(workload: WorkloadSummary, winner: Row | None) -> str:
     """The fastest loop that may not be praised, with the reason, as a clause; empty unless it beats ``winner``."""
-    alike = _alike(workload)
-    row = _extreme([row for row in workload.rows if row not in alike], "faster")
-    if row is None or (winner is not None and _distance(row) <= _distance(winner)):
+    base = workload.base.trained if workload.base else None
+    least = winner.speedup.value if winner and winner.speedup else 0.0
+    rows = [
+        (row, row.speedup) for row in workload.rows if row.verdict == "faster" and row.speedup and doubt_of(row, base)
+    ]
+    row, ratio = max(rows, key=lambda one: one[1].value, default=(None, None))
+    if row is None or ratio is None or not least < ratio.value < math.inf:
         return ""
-    why = doubt_of(row, workload.base.trained if workload.base else None)
-    return f"{short(row.case.label)} is faster ({show.ratio_range(row.speedup)}), but {why}"
+    return f"{short(row.case.label)} is faster ({show.ratio_range(ratio)}), but {doubt_of(row, base)}"
 
 
 def name_another(loop: str) -> str:
@@ -154,16 +143,6 @@ def hot_spot(baseline: Row | None) -> str:
         return ""
     phase = max(shares, key=lambda name: shares[name])
     return f"{short(phase)} is {show.percent(shares[phase])} of {short(baseline.case.loop)}'s step"
-
-
-def _extreme(rows: Iterable[Row], verdict: Verdict) -> Row | None:
-    """The row furthest from the baseline among those of one verdict."""
-    chosen = [row for row in rows if row.verdict == verdict and row.speedup and 0 < row.speedup.value < math.inf]
-    return max(chosen, key=_distance, default=None)
-
-
-def _distance(row: Row) -> float:
-    return abs(math.log(row.speedup.value)) if row.speedup else 0.0
 
 
 def _endings(workload: WorkloadSummary) -> str:

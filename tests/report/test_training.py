@@ -55,7 +55,7 @@ def test_a_loop_that_departs_is_never_named_the_winner_and_the_sentence_says_why
 
 def test_where_only_loops_that_depart_are_faster_no_loop_is_named() -> None:
     said = takeaway(summary(TRUTHS[:3], TAUGHT[:2]))
-    assert said.startswith("On resnet on this CPU, eager takes ")
+    assert said.startswith("On this CPU: on resnet, eager takes ")
     assert "accumulate_2 is faster (2.0" in said
     assert "but trains another model" in said
 
@@ -66,7 +66,6 @@ def test_where_one_that_departs_is_slower_not_every_verdict_is_open() -> None:
     rows = [dataclasses.replace(r, verdict="inconclusive") if r.verdict == "same" else r for r in workload.rows]
     said = takeaway(dataclasses.replace(made, workloads=(dataclasses.replace(workload, rows=tuple(rows)),)))
     assert "no loop is shown to be faster than eager" in said
-    assert "accumulate_2 is slower (0.5" in said
     assert "every verdict" not in said
 
 

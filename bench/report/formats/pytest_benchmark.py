@@ -36,7 +36,7 @@ def export(summary: Summary, samples: Samples) -> str:
     measured = [(one, _rounds(blocks[one.index]), _phases(one, laps[one.index])) for one in entries(summary)]
     count = sum(len(rounds) + sum(map(len, phases.values())) for _, rounds, phases in measured)
     benchmarks = [b for one in measured for b in _benchmarks(*one, include_data=count <= MOST_ROUNDS)]
-    commit, _, changes = (summary.run.environment.revision or "").partition("+")
+    commit, _, changes = (summary.run.environment.code or "").partition("+")
     stored = {
         "machine_info": _machine(summary.run),
         "commit_info": {
