@@ -43,9 +43,10 @@ class Ready:
 def in_code(loop: Loop, task: Task) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The last two fields of ``Ready``. The techniques of an older revision have no code."""
     several = getattr(task, "optimizers", {}).values() or [task.optimizer]
-    names = {"optimizer": " and ".join(type(one).__name__ for one in several), "device": task.device.type}
-    code = tuple(text.format(**names) for one in loop.techniques if (text := getattr(one, "code", "")))
-    return code, tuple(sorted({name for one in loop.techniques for name in one.excludes}))
+    optimizer = " and ".join(type(one).__name__ for one in several)
+    code = (getattr(one, "code", "") for one in loop.techniques)  # which may have other braces than these two
+    code = (text.replace("{optimizer}", optimizer).replace("{device}", task.device.type) for text in code if text)
+    return tuple(code), tuple(sorted({name for one in loop.techniques for name in one.excludes}))
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 import torch
 
-from loopmark.bench.measure.answers import OUT_OF_MEMORY, Places, failure_of, phase_of, told, traceback_of
+from loopmark.bench.measure.answers import OUT_OF_MEMORY, Places, failure_of, in_code, phase_of, told, traceback_of
 from loopmark.loops import eager
 from loopmark.loops.accumulate import accumulate
 from loopmark.loops.amp import amp_fp16
+from loopmark.loops.loop import Loop
 from loopmark.loops.task import Task
-from loopmark.loops.technique import Step
+from loopmark.loops.technique import Step, Technique
 from loopmark.phases import DATA, PHASES
 from tests.support.tiny import drive, make_tiny_task
 
@@ -178,3 +179,9 @@ def test_a_traceback_has_the_users_lines_and_not_ours() -> None:
     assert "test_answers.py" in text
     assert "loops/eager.py" not in text
     assert text.rstrip().endswith("BurstError")
+
+
+def test_the_code_of_a_technique_may_have_braces_of_its_own() -> None:
+    own = Technique("own", "an option by name", rank=50, code='{optimizer}(**{"fused": True}, device="{device}")')
+    code, _ = in_code(Loop("own", eager.step, (own,)), ready())
+    assert code == ('AdamW(**{"fused": True}, device="cpu")',)
