@@ -174,6 +174,17 @@ def test_whatever_others_wrote_is_text(name: str, plain: Outline, tmp_path: Path
     assert not [value for _, found, value in hostile.attributes if found.startswith("on")]
 
 
+def test_a_line_of_code_is_whole_so_that_it_can_be_copied(tmp_path: Path) -> None:
+    code = f"train --workload /home/{'a' * 300}/task.py:make_task --loop step.py:step"
+    run, samples = make_run([*LOOPS[:2], Truth("tf32", 0.006)])
+    draw(
+        tmp_path,
+        dataclasses.replace(run, cases=tuple(dataclasses.replace(c, code=(code,)) for c in run.cases)),
+        samples,
+    )
+    assert f"<code>{code}</code>" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
 def test_an_interruption_and_warnings_come_first_with_what_to_do(tmp_path: Path) -> None:
     page = Outline(page_of(tmp_path, *LOOPS, interrupted=True, warnings=("the governor is powersave: set it",)))
 
