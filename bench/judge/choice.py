@@ -14,10 +14,11 @@ FROM_THE_START = 1.0  # a loop that has made up for its start within this number
 class Choice:
     """The loops to use."""
 
-    long: Row  # the fastest loop
+    long: Row  # the fastest of the loops shown to be faster than all that start earlier
     short: Row | None = None  # the loop that is ahead until ``long`` overtakes it; None: the baseline
     overtakes: Estimate | None = None  # the steps until then, start-up included; None: ``long`` is ahead at once
     untried: str | None = None  # a loop with the techniques of several faster ones, which the run did not have
+    unsettled: Row | None = None  # a loop that may be faster than ``long`` in long runs, and starts later
 
 
 def ahead_from(row: Row) -> Estimate | None:
@@ -33,23 +34,33 @@ def choose(workload: WorkloadSummary, alike: Sequence[Row]) -> Choice | None:
     if not faster or workload.base is None or workload.base.step_seconds is None:
         return None
     step = workload.base.step_seconds.value
-    (long, ratio), *others = sorted(faster, key=lambda one: (-one[1].value, _delay(one[0], step)))
+    faster.sort(key=lambda one: (-one[1].value, _delay(one[0], step)))
+    fastest = faster[0][0]
+    long, ratio = next(one for one in faster if _is_settled(*one, faster, step))
+    others = [(row, its) for row, its in faster if row is not long]
     untried, late = _untried([long, *(row for row, _ in others)], workload.rows), ahead_from(long)
+    unsettled = None if fastest is long else fastest
     if late is None:
-        return Choice(long, untried=untried)
+        return Choice(long, untried=untried, unsettled=unsettled)
     # The total time of a loop over its steps is a straight line; the last one that `long` crosses is the one to use
     # until then. It is ahead of the baseline before that, or `long` would cross the baseline's line later.
     crossings = [(row, _crossing(long, ratio, row, its, step)) for row, its in others if row.break_even_steps]
     short, overtakes = max(crossings, key=lambda one: one[1].value, default=(None, late))
     if overtakes.value <= late.value:
         short, overtakes = None, late
-    return Choice(long, short, overtakes, untried)
+    return Choice(long, short, overtakes, untried, unsettled)
+
+
+def _is_settled(long: Row, ratio: Estimate, faster: Iterable[tuple[Row, Estimate]], step: float) -> bool:
+    """True if ``long`` is faster than all loops that start earlier, by their intervals: then its start pays."""
+    late = _delay(long, step)
+    return all(its.high < ratio.low for row, its in faster if row.break_even_steps and _delay(row, step) < late)
 
 
 def _crossing(long: Row, ratio: Estimate, short: Row, its: Estimate, step: float) -> Estimate:
     """The steps after which ``long`` has overtaken ``short``, given the seconds of the baseline's step.
 
-    The ends of both speedups' intervals give an interval that is wider than needed, and may have no end.
+    The ends of both speedups' intervals give an interval that is wider than needed.
     """
     later = _delay(long, step) - _delay(short, step)
 

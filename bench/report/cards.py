@@ -35,12 +35,20 @@ def cards(summary: Summary) -> list[Card]:
 
 def _card(workload: WorkloadSummary, summary: Summary) -> Card:
     choice, stopped = choice_of(workload), "interrupted before all was measured" if summary.interrupted else ""
-    if choice is None:
-        notes: tuple[str, ...] = stopped, answer(workload, summary.run)
-        return Card(workload.workload, (), tuple(map(_sentence, filter(None, notes))))
-    notes = stopped, astray(workload, choice.long), _goal(choice, workload), hot_spot(workload.base)
-    uses = *_uses(choice), *_untried(choice, workload, summary)
-    return Card(workload.workload, uses, tuple(map(_sentence, filter(None, notes))))
+    notes: tuple[str, ...] = stopped, answer(workload, summary.run)
+    uses: tuple[Use, ...] = ()
+    if choice is not None:
+        uses = *_uses(choice), *_untried(choice, workload, summary)
+        unknown = (
+            ""
+            if any(row.trained for row in workload.rows)
+            else "no training was compared, so a faster loop may train another model"
+        )
+        beside = unknown, _unsettled(choice), astray(workload, choice.long)
+        notes = stopped, *beside, _goal(choice, workload), hot_spot(workload.base)
+    names = tuple(short(row.case.label) for row in workload.rows)
+    told = (note if note.startswith(names) else f"{note[:1].upper()}{note[1:]}" for note in notes if note)
+    return Card(workload.workload, uses, tuple(f"{note}." for note in told))
 
 
 def _uses(choice: Choice) -> Iterator[Use]:
@@ -70,18 +78,23 @@ def _untried(choice: Choice, workload: WorkloadSummary, summary: Summary) -> Ite
     yield "worth trying, not tried together", choice.untried, (shlex.join(command),)
 
 
+def _unsettled(choice: Choice) -> str:
+    """The loop that may be faster in long runs than the one for them."""
+    if (row := choice.unsettled) is None:
+        return ""
+    return f"not shown to be faster, and starts later: {short(row.case.label)}, {show.ratio_range(row.speedup)}"
+
+
 def _goal(choice: Choice, workload: WorkloadSummary) -> str:
     """The length of a training to the target, where the loop to use depends on the length."""
     learning = workload.base.trained.learning if workload.base and workload.base.trained else None
     if choice.overtakes is None or learning is None or learning.steps is None:
         return ""
-    length = "short" if learning.steps.value < choice.overtakes.value else "long"
+    steps, bounds = learning.steps.value, choice.overtakes
+    unsure = bounds.low <= steps <= bounds.high
+    length = "where neither is ahead for sure" if unsure else f"a {'short' if steps < bounds.low else 'long'} run"
     target = f"{plain(learning.target.metric)} {learning.target.value:g}"
-    return f"training to {target} takes {show.count(learning.steps.value)} steps, a {length} run"
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."
+    return f"training to {target} takes {show.count(steps)} steps, {length}"
 
 
 def choice_record(workload: WorkloadSummary) -> dict[str, Any] | None:
@@ -96,6 +109,7 @@ def choice_record(workload: WorkloadSummary) -> dict[str, Any] | None:
         **ends("overtakes_after_steps", choice.overtakes),
         "code": list(choice.long.case.code),
         "untried": choice.untried,
+        "unsettled": choice.unsettled.case.loop if choice.unsettled else None,
     }
 
 

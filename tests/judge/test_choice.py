@@ -79,11 +79,27 @@ def test_of_several_loops_the_one_that_is_overtaken_last_is_for_shorter_runs() -
     assert names(chosen(row("compile", 1.25, late=10.0), *early)) == ("compile", "fused_optimizer")
 
 
-def test_speedups_that_may_be_equal_give_an_interval_without_an_end() -> None:
+def test_a_later_start_is_not_worth_it_unless_the_loop_is_shown_to_be_faster() -> None:
     choice = chosen(row("compile", 1.11, late=10.0), row("channels_last", 1.1))
+    assert names(choice) == ("channels_last", None)
     assert choice is not None
-    assert choice.overtakes is not None
-    assert choice.overtakes.high == float("inf")
+    assert choice.overtakes is None
+    assert choice.unsettled is not None
+    assert choice.unsettled.case.loop == "compile"
+
+
+def test_every_loop_that_starts_earlier_counts_and_not_only_the_one_that_is_overtaken_last() -> None:
+    early = row("channels_last", 1.24), row("fused_optimizer", 1.2, late=0.0)
+    rivals = row("compile_optimizer", 1.24, late=9.9), row("fused_optimizer", 1.1)
+    assert names(chosen(row("compile", 1.25, late=10.0), *early)) == ("channels_last", None)
+    assert names(chosen(row("compile", 1.25, late=10.0), *rivals)) == ("compile_optimizer", "fused_optimizer")
+
+
+def test_a_speed_that_may_be_equal_is_no_matter_without_a_later_start() -> None:
+    choice = chosen(row("fused_optimizer", 1.11), row("channels_last", 1.1))
+    assert names(choice) == ("fused_optimizer", None)
+    assert choice is not None
+    assert choice.unsettled is None
 
 
 def test_of_two_equal_speedups_the_earlier_start_is_for_all_runs() -> None:

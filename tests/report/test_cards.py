@@ -6,10 +6,15 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Summary, summarise
+from loopmark.bench.judge.training import summarise_training
+from loopmark.bench.records.run import Compilation
 from loopmark.bench.report.cards import card_lines, cards, choice_record, matrix, title
 from loopmark.bench.report.draw import as_json
+from loopmark.bench.report.takeaway import choice_of
 from tests.support.synthetic import Truth, make_run
+from tests.support.trainings import Taught, make_training
 
 EAGER = (Truth("eager"), Truth("eager", repeat=True))
 LOOPS = [*EAGER, Truth("compile", 0.006, compile_seconds=20.0), Truth("tf32", 0.008), Truth("amp_bf16", 0.02)]
@@ -62,6 +67,46 @@ def test_the_command_names_a_task_and_a_step_by_their_files() -> None:
 def test_a_loop_that_starts_at_once_is_for_all_runs() -> None:
     (card,) = cards(judged([*EAGER, Truth("tf32", 0.008)]))
     assert [when for when, *_ in card.uses] == ["all runs"]
+
+
+def test_a_loop_that_starts_later_and_may_be_no_faster_is_not_advised_but_named() -> None:
+    (card,) = cards(judged([*EAGER, Truth("compile", 0.00799, compile_seconds=20.0), Truth("tf32", 0.008)]))
+    (when, use, _), *_ = card.uses
+    assert (when, use.partition(",")[0]) == ("all runs", "tf32")
+    assert card.notes[1].startswith("Not shown to be faster, and starts later: compile, 1.2")
+
+
+def test_a_training_is_long_or_short_only_if_it_ends_outside_the_interval() -> None:
+    summary = judged(LOOPS)
+    (workload,) = summary.workloads
+    choice, trained = choice_of(workload), summarise_training(*make_training([Taught("eager")])).workloads[0].rows[0]
+    assert choice is not None
+    assert choice.overtakes is not None
+    assert trained.learning is not None
+
+    def notes(steps: float) -> tuple[str, ...]:
+        learning = replace(trained.learning, steps=Estimate(steps, steps, steps))  # type: ignore[type-var]
+        base = replace(workload.rows[0], trained=replace(trained, learning=learning))
+        return cards(replace(summary, workloads=(replace(workload, rows=(base, *workload.rows[1:])),)))[0].notes
+
+    assert notes(0.9 * choice.overtakes.low)[0].endswith("a short run.")
+    assert notes(choice.overtakes.value)[0].endswith("where neither is ahead for sure.")
+    assert notes(1.1 * choice.overtakes.high)[0].endswith("a long run.")
+
+
+def test_a_sentence_leaves_the_name_of_a_loop_as_it_is() -> None:
+    run, samples = make_run([*EAGER, Truth("compile", 0.006, compilation=Compilation(0, 0, 0.0))])
+    (card,) = cards(summarise(run, samples))
+    (note,) = (note for note in card.notes if "nothing of it was compiled" in note)
+    assert note.startswith("eager")
+
+
+def test_without_a_comparison_of_trainings_a_card_warns_of_another_model() -> None:
+    summary = judged(LOOPS)
+    assert "No training was compared, so a faster loop may train another model." in cards(summary)[0].notes
+    trained = summarise_training(*make_training([Taught("eager"), Taught("compile"), Taught("tf32")]))
+    compared = summarise(summary.run, make_run(LOOPS)[1], trained)
+    assert not any("No training" in note for note in cards(compared)[0].notes)
 
 
 def test_without_a_measured_start_up_nothing_is_said_of_short_runs() -> None:
