@@ -71,11 +71,13 @@ class RunProgress:
         if not self._doing or now - self._last < (DRAWN_EVERY_SECONDS if drawn else PLAIN_EVERY_SECONDS):
             return
         self._last, spent = now, now - self._start
-        whole = None if self._end is None else max(self._end - self._start, 1.0)
-        done = min(self._done if whole is None else spent / whole, MOST_DONE)
-        told = clock(spent)
-        if whole is not None:
-            told += f" of ~{clock(whole)}" if spent <= whole else f", {spent - whole:.0f} s over"
+        done, told = self._done, clock(spent)
+        if self._end is not None:
+            whole = max(self._end - self._start, 1.0)
+            late = now - self._since - (self._expected or float("inf"))  # the rest of the whole is still to come
+            over = max(spent - whole, late if late > FIRM * whole else 0.0)
+            done = spent / (whole + max(over, 0.0))
+            told += f" of ~{clock(whole)}" if over < 1 else f", {over:.0f} s over"
         *places, doing = self._doing.split(DOT)
         parts = [doing + _beside(now - self._since, self._expected), *reversed(places)]
         room = max(1, self._console.width - BESIDE - max(TIME_WIDTH, len(told)))
@@ -84,9 +86,11 @@ class RunProgress:
         label = DOT.join(parts)
         if drawn:
             label = elide(label, room)
-            self._bar.update(self._task, completed=done, description=label, time=told, refresh=True)
+            self._bar.update(self._task, completed=min(done, MOST_DONE), description=label, time=told, refresh=True)
         else:
-            self._console.print(f"{done:4.0%}  {told}  {label}", markup=False, highlight=False, soft_wrap=True)
+            self._console.print(
+                f"{min(done, MOST_DONE):4.0%}  {told}  {label}", markup=False, highlight=False, soft_wrap=True
+            )
 
 
 def _beside(seconds: float, expected: float | None) -> str:

@@ -73,6 +73,12 @@ def test_the_end_stands_still_until_the_forecast_is_off_by_a_tenth_of_the_whole(
     assert log.last() == "27%  0:40 of ~2:30  round 3"
 
 
+def test_a_part_far_beyond_its_time_delays_the_whole(log: Shown) -> None:
+    log.progress.tell("compile · compiling", 0.0, 60.0, 20.0)
+    assert log.tick(25).startswith("42%  0:25 of ~1:00  compiling, 25 s instead of 20")
+    assert log.tick(15).startswith("50%  0:40, 20 s over  compiling, 40 s instead of 20")
+
+
 def test_a_forecast_that_is_exceeded_says_by_how_much(log: Shown) -> None:
     log.progress.tell("round 1", 0.0, 10.0)
     assert log.tick(22) == "99%  0:22, 12 s over  round 1, 22 s"
@@ -106,9 +112,9 @@ def test_a_terminal_shows_one_line_whose_bar_stands_still(monkeypatch: pytest.Mo
 def test_hours_leave_the_line_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = Shown(monkeypatch, terminal=True)
     with shown.progress:
-        shown.progress.tell("+1 % · comparison 3 of 140", 0.1, 36000.0, 90.0)
+        shown.progress.tell("+1 % · comparison 3 of 140", 0.1, 36000.0, 9000.0)
         line = shown.tick(7200)
-    assert line.endswith("2:00:00 of ~10:00:00 comparison 3 of 140, 7200 s instead of 90…")
+    assert line.endswith("2:00:00 of ~10:00:00 comparison 3 of 140, 7200 s of about 9000…")
     assert len(line) <= 80
 
 

@@ -94,7 +94,7 @@ class LaunchState:
     sampled_seconds: float = 0.0
     starting_seconds: float = 0.0
     compile_seconds: float = 0.0
-    part: float = 0.0  # the fraction of the launch that is done; it never decreases
+    part: float = 0.0  # the fraction of its cases that have started; it never decreases
     whole_batch: int | None = None  # samples a step before batches were halved; None if they were not
     _alone: set[int] = field(default_factory=set)
     """Cases that ran out of memory beside other cases; each starts again with only the baseline."""

@@ -330,10 +330,7 @@ class Runner:
         if sampling or state.groups > 1:
             left += state.starting_seconds / max(1, state.cases - waiting) * waiting
         position = state.launch * len(self._workloads) + self._workloads.index(state.workload)
-        budget = self._forecast.sampling[state.workload]
-        started = 1 - (waiting + (not sampling)) / state.cases
-        part = 0.5 * started + 0.5 * min(1.0, state.sampled_seconds / budget if budget else 0.0)
-        state.part = max(state.part, part)
+        state.part = max(state.part, 1 - (waiting + (not sampling)) / state.cases)
         self.progress.tell(
             f"launch {state.launch + 1}/{plan.launches} · {state.workload} · {self._cases[index].label} · {doing}",
             (position + state.part) / (plan.launches * len(self._workloads)),
