@@ -204,13 +204,14 @@ def contents(named: Named, folder: Path, plots: Sequence[Plot], addresses: Mappi
 
 
 def _index_row(name: str, alike: tuple[Series, ...], place: str) -> Sequence[Cell | str]:
-    """A subject with the loop that was the fastest in its newest run."""
+    """A subject with the loop that was the fastest in its newest run, the baseline if no other was."""
     last = max(one.points[-1].started for one in alike)
     there = [one for one in alike if one.points[-1].started == last]
     best = max(there, key=lambda one: one.points[-1].speedup.value)
     runs, changed = len({point.folder for one in alike for point in one.points}), sum(len(one.changes) for one in alike)
     counts = (figure(str(count), count) for count in (changed, len(alike), runs))
-    fastest = best.loop, _speedup(best.points[-1])
+    is_ahead = best.points[-1].speedup.value > 1
+    fastest = (best.loop, _speedup(best.points[-1])) if is_ahead else (best.subject.baseline, show.ABSENT)
     return Cell(name, link=f"#{place}"), figure(f"{last:%Y-%m-%d}"), *fastest, *counts, where(alike[0].subject)
 
 

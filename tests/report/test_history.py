@@ -148,6 +148,13 @@ def test_the_page_begins_with_every_machine_and_workload_and_the_fastest_loop_of
     assert read.tags["svg"] == 2
 
 
+def test_the_index_calls_no_loop_the_fastest_that_was_behind_its_baseline(tmp_path: Path) -> None:
+    write_history(tmp_path, history_of({"a": [-0.1] * 4, "b": [-0.3] * 4}))
+    (row,) = [line for line in (tmp_path / "history.md").read_text().splitlines() if "| eager |" in line]
+    assert "| eager | – |" in row
+    assert "| a |" not in row
+
+
 def test_the_page_lists_each_change_with_its_run_what_came_with_it_and_its_revision(tmp_path: Path) -> None:
     (series,) = history_of({"a": [0.3] * 6 + [0.1] * 6})
     points = [
