@@ -172,4 +172,4 @@ def title_of(command: CommandRecord, workloads: Sequence[str]) -> str:
     machine, plan = command.machine, command.plan
     hardware = machine.cpu if plan.device == "cpu" or not machine.gpus else machine.gpus[0].name
     names = " and ".join(filter(None, [", ".join(map(short, workloads[:-1])), *map(short, workloads[-1:])]))
-    return f"{names} on {plain(hardware)}"
+    return f"{names or 'nothing'} on {plain(hardware)}"

@@ -10,7 +10,7 @@ from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Summary, summarise
 from loopmark.bench.judge.training import summarise_training
 from loopmark.bench.records.run import Compilation
-from loopmark.bench.report.cards import card_lines, cards, choice_record, matrix, title
+from loopmark.bench.report.cards import card_lines, cards, choice_record, matrix, title, title_of
 from loopmark.bench.report.draw import as_json
 from loopmark.bench.report.takeaway import choice_of
 from tests.support.synthetic import Truth, make_run
@@ -163,10 +163,14 @@ def test_several_workloads_have_a_matrix_of_all_loops() -> None:
 
 @pytest.mark.parametrize(
     ("workloads", "said"),
-    [(("resnet",), "resnet on Imaginary CPU"), (("a", "b", "c"), "a, b and c on Imaginary CPU")],
+    [
+        ((), "nothing on Imaginary CPU"),
+        (("resnet",), "resnet on Imaginary CPU"),
+        (("a", "b", "c"), "a, b and c on Imaginary CPU"),
+    ],
 )
 def test_the_title_says_what_ran_on_what(workloads: tuple[str, ...], said: str) -> None:
-    assert title(judged([*EAGER], workloads)) == said
+    assert title_of(make_run([*EAGER])[0], workloads) == said
 
 
 def test_the_title_names_the_gpu_if_the_run_was_on_it() -> None:
