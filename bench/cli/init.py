@@ -15,10 +15,11 @@ from typing import Annotated
 import typer
 
 from loopmark.bench.cli.invocation import write_file
-from loopmark.bench.cli.script import listed, task_of
+from loopmark.bench.cli.script import task_of
 from loopmark.bench.cli.statements import NotPlain, Script
 from loopmark.bench.errors import BadInput
 from loopmark.bench.progress import StderrConsole
+from loopmark.bench.report.text import listed
 
 PACKAGE = Path(__file__).parents[2]
 TEMPLATES = Path(__file__).parent / "templates"  # links to the documentation's example and to Loopmark's own workflow

@@ -22,8 +22,7 @@ from loopmark.bench.records.ceilings import Ceilings
 from loopmark.bench.records.run import Case
 from loopmark.bench.records.samples import Samples
 from loopmark.bench.records.store import ceilings_of, digest_of, read_run, read_table, run_folders, training_of
-from loopmark.bench.report.compare_words import named
-from loopmark.bench.report.text import elide, grouped, short
+from loopmark.bench.report.text import elide, grouped, named, short
 
 MOST_MACHINES = 8  # side by side; more could not be distinguished in a plot
 MOST_RUNS = 6  # of one machine: the oldest run and the newest ones; `history` shows more

@@ -21,6 +21,7 @@ from loopmark.bench.cli.statements import (
     storing,
     text_of,
 )
+from loopmark.bench.report.text import listed
 
 GIVEN = {"device", "batch_size", "seed"}  # the parameters of `make_task`, whatever the script gives them
 BATCH_SIZE = r"""(\bbatch_size(?:=|["']: *))([\w.]+)(?:\[[^\]]+\])?(?![\w.(\[])"""
@@ -127,11 +128,6 @@ def _with_batch_size(script: Script, body: Body) -> tuple[list[str], str]:
     size = size if size.isdigit() else script.number(size.rpartition(".")[2]) or script.number("batch_size")
     lines = [re.sub(BATCH_SIZE, r"\1batch_size", re.sub(r"\b\w+\.batch_size\b", "batch_size", line)) for line in lines]
     return lines, size if size.isdigit() else "64"
-
-
-def listed(names: list[str]) -> str:
-    """``a, b and c``."""
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _left_out(script: Script, loop: ast.For | ast.While, optimizer: str, late: set[str]) -> list[str]:

@@ -14,7 +14,7 @@ from loopmark.bench.records.run import CommandRecord
 from loopmark.bench.report import cells, show
 from loopmark.bench.report.table import GAP, NAME_WIDTH, Cell, Column, Table, ends, figure
 from loopmark.bench.report.takeaway import answer, astray, choice_of, gain, hot_spot, loop_spec, spec_of
-from loopmark.bench.report.text import elide, plain, short
+from loopmark.bench.report.text import elide, listed, plain, short
 
 Use: TypeAlias = tuple[str, str, tuple[str, ...]]  # when, the loop with its gain, and lines of code or a command
 
@@ -171,5 +171,4 @@ def title_of(command: CommandRecord, workloads: Sequence[str]) -> str:
     """The workloads and the hardware that ran them."""
     machine, plan = command.machine, command.plan
     hardware = machine.cpu if plan.device == "cpu" or not machine.gpus else machine.gpus[0].name
-    names = " and ".join(filter(None, [", ".join(map(short, workloads[:-1])), *map(short, workloads[-1:])]))
-    return f"{names or 'nothing'} on {plain(hardware)}"
+    return f"{listed([*map(short, workloads)]) or 'nothing'} on {plain(hardware)}"

@@ -21,12 +21,11 @@ from loopmark.bench.judge.side_by_side import (
 from loopmark.bench.judge.summary import Row
 from loopmark.bench.report import cells, show
 from loopmark.bench.report.takeaway import doubt_of
-from loopmark.bench.report.text import elide, grouped, plain, short
+from loopmark.bench.report.text import MOST_NAMED, elide, grouped, listed, named, plain, short
 
 RUN = "run"  # a fact that is listed for every machine; no conclusion follows from it
 NAME_LENGTH = 60
 LONGEST_VALUE = 10
-MOST_NAMED = 3  # names in one sentence; more are counted
 MOST_VALUES = 3  # values of a fact in a sentence; tables have all
 VERBS: dict[Verdict, str] = {
     "faster": "pays on",
@@ -277,18 +276,6 @@ def nowhere(comparison: WorkloadComparison, loop: str) -> str:
     """The reason why a loop has no figures in any run, if all runs have the same one; else empty."""
     reasons = {cells.why(row) if row.step_seconds is None else "" for _, row in comparison.rows(loop)}
     return reasons.pop() if len(reasons) == 1 else ""
-
-
-def listed(names: Sequence[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
-    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
-
-
-def named(names: Sequence[str]) -> str:
-    """``a, b and c``, or the first ones of many: ``a, b, c and 5 more``."""
-    if len(names) <= MOST_NAMED + 1:  # counting one name takes as much room as printing it
-        return listed(names)
-    return f"{', '.join(names[:MOST_NAMED])} and {len(names) - MOST_NAMED} more"
 
 
 def memory(row: Row) -> str:

@@ -12,6 +12,7 @@ ELLIPSIS = "…"
 HEAD = 0.6  # the share of a shortened name that comes before the ellipsis
 SHORTEST_NAME = 12
 NAME_LENGTH = 48  # of a name in a sentence
+MOST_NAMED = 3  # names in one sentence; more are counted
 LEAD = 8  # first letters of a name, kept before the part that differs from other names
 
 
@@ -49,6 +50,18 @@ def elide(text: str, length: int) -> str:
 def short(name: str) -> str:
     """``name`` as a sentence has room for it."""
     return elide(name, NAME_LENGTH)
+
+
+def listed(names: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def named(names: Sequence[str]) -> str:
+    """``a, b and c``, or the first ones of many: ``a, b, c and 5 more``."""
+    if len(names) <= MOST_NAMED + 1:  # counting one name takes as much room as printing it
+        return listed(names)
+    return f"{', '.join(names[:MOST_NAMED])} and {len(names) - MOST_NAMED} more"
 
 
 def told_apart(names: Iterable[str], shorten: Callable[[str], str]) -> dict[str, str]:
