@@ -53,7 +53,7 @@ def figure(text: str, value: float | Estimate | None = None) -> Cell:
 def linked(name: str, run_folder: str, page_folder: Path) -> Cell:
     """A run's name, linked from a page to the run's own page where it exists; the address is relative."""
     report = Path(run_folder, "report.html")
-    way = quote(os.path.relpath(report, page_folder)) if report.exists() else ""
+    way = quote(os.fsencode(os.path.relpath(report, page_folder))) if report.exists() else ""  # any bytes are a name
     return Cell(name, link=way, whole=True)
 
 

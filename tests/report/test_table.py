@@ -1,9 +1,10 @@
 import csv
 import io
+from pathlib import Path
 
 import pytest
 
-from loopmark.bench.report.table import Column, Table, csv_of
+from loopmark.bench.report.table import Column, Table, csv_of, linked
 
 
 def column(name: str, lost: int) -> Column[str]:
@@ -55,3 +56,10 @@ def test_figures_and_plain_names_stay_as_they_are() -> None:
 def test_records_have_the_order_of_the_first_and_nothing_for_what_they_lack() -> None:
     assert csv_of([{"a": 1, "b": 2}, {"b": 3}]) == "a,b\n1,2\n,3\n"
     assert csv_of([], ("a", "b")) == "a,b\n"
+
+
+def test_a_run_whose_folder_is_no_text_has_a_link_too(tmp_path: Path) -> None:
+    folder = tmp_path / "m\udcff"  # as Python reads a name with the byte 255
+    folder.mkdir()
+    (folder / "report.html").touch()
+    assert linked("a", str(folder), tmp_path).link == "m%FF/report.html"
