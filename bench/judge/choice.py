@@ -35,40 +35,33 @@ def choose(workload: WorkloadSummary, alike: Sequence[Row]) -> Choice | None:
         return None
     step = workload.base.step_seconds.value
     faster.sort(key=lambda one: (-one[1].value, _delay(one[0], step)))
-    fastest = faster[0][0]
-    long, ratio = next(one for one in faster if _is_settled(*one, faster, step))
-    others = [(row, its) for row, its in faster if row is not long]
-    untried, late = _untried([long, *(row for row, _ in others)], workload.rows), ahead_from(long)
-    unsettled = None if fastest is long else fastest
-    if late is None:
-        return Choice(long, untried=untried, unsettled=unsettled)
+    for long, ratio in faster:
+        late = _delay(long, step)
+        earlier = [one for one in faster if one[0].break_even_steps and _delay(one[0], step) < late]
+        if all(its.high < ratio.low for _, its in earlier):  # else its start may never pay
+            break
     # The total time of a loop over its steps is a straight line; the last one that `long` crosses is the one to use
     # until then. It is ahead of the baseline before that, or `long` would cross the baseline's line later.
-    crossings = [(row, _crossing(long, ratio, row, its, step)) for row, its in others if row.break_even_steps]
-    short, overtakes = max(crossings, key=lambda one: one[1].value, default=(None, late))
-    if overtakes.value <= late.value:
-        short, overtakes = None, late
-    return Choice(long, short, overtakes, untried, unsettled)
+    crossings = [(row, _crossing(late - _delay(row, step), step, its, ratio)) for row, its in earlier]
+    pays = ahead_from(long)
+    short, overtakes = max(crossings, key=lambda one: one[1].value, default=(None, pays))
+    if pays and overtakes and overtakes.value <= pays.value:
+        short, overtakes = None, pays
+    untried = _untried([long, *(row for row, _ in faster if row is not long)], workload.rows)
+    return Choice(long, short, overtakes, untried, None if long is faster[0][0] else faster[0][0])
 
 
-def _is_settled(long: Row, ratio: Estimate, faster: Iterable[tuple[Row, Estimate]], step: float) -> bool:
-    """True if ``long`` is faster than all loops that start earlier, by their intervals: then its start pays."""
-    late = _delay(long, step)
-    return all(its.high < ratio.low for row, its in faster if row.break_even_steps and _delay(row, step) < late)
-
-
-def _crossing(long: Row, ratio: Estimate, short: Row, its: Estimate, step: float) -> Estimate:
-    """The steps after which ``long`` has overtaken ``short``, given the seconds of the baseline's step.
+def _crossing(later: float, step: float, slow: Estimate, fast: Estimate) -> Estimate:
+    """The steps after which a loop that starts ``later`` has overtaken a slower one, both given by their speedups.
 
     The ends of both speedups' intervals give an interval that is wider than needed.
     """
-    later = _delay(long, step) - _delay(short, step)
 
     def steps(slow: float, fast: float) -> float:
-        gain = step * (1 / slow - 1 / fast) if slow > 0 and fast > 0 else 0.0
-        return max(0.0, later) / gain if gain > 0 else math.inf if later > 0 else 0.0
+        gain = step * (1 / slow - 1 / fast)
+        return later / gain if gain > 0 else math.inf
 
-    return Estimate(steps(its.value, ratio.value), steps(its.low, ratio.high), steps(its.high, ratio.low))
+    return Estimate(steps(slow.value, fast.value), steps(slow.low, fast.high), steps(slow.high, fast.low))
 
 
 def _delay(row: Row, step: float) -> float:
