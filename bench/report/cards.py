@@ -123,7 +123,8 @@ def card_lines(summary: Summary, console: Console) -> Iterator[Text]:
         yield Text(elide(card.workload, NAME_WIDTH), "bold")
         for when, use, code in card.uses:
             yield from _wrapped(Text(f"{when}: ").append(use, "bold"), console)
-            yield from (line for text in code for line in _wrapped(Text(f"{GAP}{plain(text)}", "cyan"), console))
+            # A line break within a command would be copied with it.
+            yield from (Text(f"{GAP}{GAP}{plain(text)}", "cyan", no_wrap=True) for text in code)
         for note in card.notes:
             yield from _wrapped(Text(note, "" if card.uses else "bold"), console)
 

@@ -229,9 +229,9 @@ class TextTable(Generic[R]):
 
 
 def print_lines(lines: Iterable[Text], console: Console) -> None:
-    """Print ``lines``: a terminal wraps long ones; a file has each on one line."""
+    """Print ``lines``: a terminal wraps long ones, but none with ``no_wrap``; a file has each on one line."""
     for line in lines:
-        console.print(line, soft_wrap=not console.is_terminal)
+        console.print(line, soft_wrap=bool(line.no_wrap) or not console.is_terminal)
 
 
 def as_wide_as(console: Console | None, file_width: int = FILE_WIDTH) -> Console:

@@ -12,6 +12,7 @@ from loopmark.bench.judge.training import summarise_training
 from loopmark.bench.records.run import Compilation
 from loopmark.bench.report.cards import card_lines, cards, choice_record, matrix, title, title_of
 from loopmark.bench.report.draw import as_json
+from loopmark.bench.report.table import print_lines
 from loopmark.bench.report.takeaway import choice_of
 from tests.support.synthetic import Truth, make_run
 from tests.support.trainings import Taught, make_training
@@ -29,8 +30,7 @@ def judged(truths: list[Truth], workloads: tuple[str, ...] = ("resnet",)) -> Sum
 def printed(summary: Summary, width: int = 100, *, terminal: bool = True) -> str:
     output = io.StringIO()
     console = Console(file=output, width=width, force_terminal=terminal, color_system=None)
-    for line in card_lines(summary, console):
-        console.print(line, soft_wrap=not terminal)
+    print_lines(card_lines(summary, console), console)
     return output.getvalue()
 
 
@@ -135,11 +135,17 @@ def test_a_card_of_an_interrupted_run_says_so_since_a_missing_loop_may_be_faster
     assert not any("nterrupted" in note for note in cards(summary)[0].notes)
 
 
-def test_in_a_terminal_no_line_is_wider_than_it_and_nothing_is_lost() -> None:
+def test_in_a_terminal_only_code_is_wider_than_it_and_nothing_is_lost() -> None:
     summary = judged(LOOPS)
     narrow, wide = printed(summary, 40), printed(summary, 300)
-    assert max(map(len, narrow.splitlines())) <= 40
+    code = {f"    {line}" for card in cards(summary) for *_, lines in card.uses for line in lines}
+    assert max(len(line) for line in narrow.splitlines() if line not in code) <= 40
     assert "".join(narrow.split()) == "".join(wide.split())
+
+
+def test_a_command_stays_on_one_line_to_be_copied() -> None:
+    command = "    loopmark run --workload resnet --loop compile+tf32"
+    assert command in printed(judged(LOOPS), 40).splitlines()
 
 
 def test_in_a_file_each_sentence_has_one_line() -> None:
