@@ -72,7 +72,11 @@ def _untried(choice: Choice, workload: WorkloadSummary, summary: Summary) -> Ite
     run, fastest = summary.run, choice.long.case.loop
     loop = loop_spec(fastest, run) + choice.untried.removeprefix(fastest)
     name = spec_of(workload.workload, (case.workload for case in run.cases), run.plan.workloads)
+    # On the same work: another size or device may have another answer.
     command = ["loopmark", "run", "--workload", name, "--loop", loop]
+    command += ["--device", run.plan.device, "--size", run.plan.size]
+    if run.plan.batch_size is not None:
+        command += ["--batch-size", str(run.plan.batch_size)]
     if workload.baseline != "eager":
         command += ["--baseline", loop_spec(workload.baseline, run)]
     yield "worth trying, not tried together", choice.untried, (shlex.join(command),)

@@ -48,7 +48,7 @@ def test_a_card_names_the_loop_for_long_runs_and_the_one_for_shorter_ones_with_t
 
 def test_a_card_names_what_was_not_tried_together_with_the_command_for_it() -> None:
     (card,) = cards(judged(LOOPS))
-    command = "loopmark run --workload resnet --loop compile+tf32"
+    command = "loopmark run --workload resnet --loop compile+tf32 --device cpu --size small"
     assert card.uses[-1] == ("worth trying, not tried together", "compile+tf32", (command,))
     (card,) = cards(judged([*LOOPS, Truth("tf32+compile", 0.01)]))
     assert len(card.uses) == 2
@@ -56,12 +56,14 @@ def test_a_card_names_what_was_not_tried_together_with_the_command_for_it() -> N
 
 def test_the_command_names_a_task_and_a_step_by_their_files() -> None:
     run, samples = make_run([replace(one, loop=one.loop.replace("eager", "own:step")) for one in LOOPS], ("own:task",))
-    plan = replace(run.plan, workloads=("a b/own.py:task",), loops=("a b/own.py:step",), baseline="own:step")
+    plan = replace(
+        run.plan, batch_size=8, workloads=("a b/own.py:task",), loops=("a b/own.py:step",), baseline="own:step"
+    )
     cases = tuple(replace(case, code=CODE.get(case.loop, ())) for case in run.cases)
     (card,) = cards(summarise(replace(run, plan=plan, cases=cases), samples))
     (command,) = card.uses[-1][2]
     assert command.startswith("loopmark run --workload 'a b/own.py:task' --loop compile+tf32")
-    assert command.endswith("--baseline 'a b/own.py:step'")
+    assert command.endswith("--batch-size 8 --baseline 'a b/own.py:step'")
 
 
 def test_a_loop_that_starts_at_once_is_for_all_runs() -> None:
@@ -144,7 +146,7 @@ def test_in_a_terminal_only_code_is_wider_than_it_and_nothing_is_lost() -> None:
 
 
 def test_a_command_stays_on_one_line_to_be_copied() -> None:
-    command = "    loopmark run --workload resnet --loop compile+tf32"
+    command = "    loopmark run --workload resnet --loop compile+tf32 --device cpu --size small"
     assert command in printed(judged(LOOPS), 40).splitlines()
 
 
