@@ -53,7 +53,7 @@ def accumulate(parts: int) -> Technique:
         rank=70,
         prepare=prepare,
         step=step,
-        code=f"loss / {parts} and backward for each of {parts} parts of the batch, then one optimizer.step()",
+        code=f"(loss / {parts}).backward()  # each of {parts} parts of the batch, then one optimizer.step()",
         # Their graphs own the gradients, and the next part's replay overwrites them before they are summed.
         excludes=frozenset({"compile_reduce_overhead", "compile_max_autotune", "graph_model"}),
     )

@@ -103,7 +103,7 @@ def _lacks_bf16(device: torch.device) -> str | None:
     return None
 
 
-AUTOCAST = 'with torch.autocast("{device}", dtype=torch.TYPE): around the model and the loss'
+AUTOCAST = 'with torch.autocast("{device}", dtype=torch.TYPE):  # the model and the loss'
 
 amp_bf16 = Technique(
     "amp_bf16",
@@ -123,6 +123,6 @@ amp_fp16 = Technique(
     prepare=_prepare_fp16,
     step=step,
     used=_used_scaler,
-    code=AUTOCAST.replace("TYPE", "float16") + ", and torch.amp.GradScaler() around backward and the update",
+    code=AUTOCAST.replace("TYPE", "float16") + "; scaler = torch.amp.GradScaler()",
     excludes=frozenset({"amp_bf16"}),
 )

@@ -37,12 +37,12 @@ channels_last = Technique(
     "weights and images in channels-last memory format",
     rank=30,
     prepare=_use_channels_last,
-    code="model.to(memory_format=torch.channels_last), and the same for the inputs",
+    code="model.to(memory_format=torch.channels_last)  # and the inputs",
 )
 checkpoint = Technique(
     "checkpoint",
     "activations of each block computed again in backward",
     rank=40,
     prepare=_recompute_blocks,
-    code="torch.utils.checkpoint.checkpoint(block, x, use_reentrant=False) for each block",
+    code="torch.utils.checkpoint.checkpoint(block, x, use_reentrant=False)  # each block",
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row, WorkloadSummary
 
+SHORTEST_RUN = 100.0  # no training is shorter: a loop that is ahead after fewer steps is for all runs
 FROM_THE_START = 1.0  # a loop that has made up for its start within this number of steps starts as soon as the baseline
 
 
@@ -47,6 +48,8 @@ def choose(workload: WorkloadSummary, alike: Sequence[Row]) -> Choice | None:
     short, overtakes = max(crossings, key=lambda one: one[1].value, default=(None, pays))
     if pays and overtakes and overtakes.value <= pays.value:
         short, overtakes = None, pays
+    if overtakes and overtakes.value < SHORTEST_RUN:
+        short, overtakes = None, None
     untried = _untried([long, *(row for row, _ in faster if row is not long)], workload.rows)
     return Choice(long, short, overtakes, untried, None if long is faster[0][0] else faster[0][0])
 

@@ -57,7 +57,8 @@ def _uses(choice: Choice) -> Iterator[Use]:
     if steps is None:
         yield "all runs" if long.break_even_steps else "long runs (start-up not measured)", use, long.case.code
         return
-    yield f"long runs, from {show.count_range(steps)} steps on", use, long.case.code
+    behind = short(early.case.label if early else long.baseline)
+    yield f"long runs, ahead of {behind} from {show.count_range(steps)} steps on", use, long.case.code
     if early is None:
         yield "shorter runs", f"{short(long.baseline)}, since nothing is ahead of it that early", ()
         return

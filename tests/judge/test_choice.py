@@ -102,6 +102,13 @@ def test_a_speed_that_may_be_equal_is_no_matter_without_a_later_start() -> None:
     assert choice.unsettled is None
 
 
+def test_no_run_is_so_short_that_a_few_steps_matter() -> None:
+    choice = chosen(row("compile", 1.25, late=0.1))
+    assert names(choice) == ("compile", None)
+    assert choice is not None
+    assert choice.overtakes is None
+
+
 def test_of_two_equal_speedups_the_earlier_start_is_for_all_runs() -> None:
     assert names(chosen(row("compile", 1.1, late=10.0), row("channels_last", 1.1))) == ("channels_last", None)
 

@@ -37,7 +37,7 @@ def printed(summary: Summary, width: int = 100, *, terminal: bool = True) -> str
 def test_a_card_names_the_loop_for_long_runs_and_the_one_for_shorter_ones_with_their_code() -> None:
     (card,) = cards(judged(LOOPS))
     (long, use, code), (short, other, its_code), _ = card.uses
-    assert long.startswith("long runs, from ")
+    assert long.startswith("long runs, ahead of tf32 from ")
     assert use.startswith("compile, 1.6")
     assert code == CODE["compile"]
     assert short == "shorter runs"
@@ -152,7 +152,7 @@ def test_a_command_stays_on_one_line_to_be_copied() -> None:
 
 def test_in_a_file_each_sentence_has_one_line() -> None:
     lines = printed(judged(LOOPS), 40, terminal=False).splitlines()
-    assert any(line.startswith("  long runs, from ") and line.endswith("]") for line in lines)
+    assert any(line.startswith("  long runs, ahead of tf32 from ") and line.endswith("]") for line in lines)
 
 
 def test_several_workloads_have_a_matrix_of_all_loops() -> None:
