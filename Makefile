@@ -38,9 +38,9 @@ bench: $(READY) ## Measure the default loops and write a report (QUICK=1: in 90 
 # The tests start a hundred processes, and each would compile Loopmark anew where Python is told to write no bytecode.
 test test-cuda-build test-docs: export PYTHONDONTWRITEBYTECODE :=
 
-test: $(READY) ## Run the tests that need no GPU, three at a time; timing tests run last (ARGS="-k …": one at a time)
+test: $(READY) ## Run the tests that need no GPU, two at a time; timing tests run last (ARGS="-k …": one at a time)
 ifeq ($(strip $(ARGS)),)
-	$(PY) -m pytest -m "not cuda and not docs" --numprocesses=3 --dist=worksteal --benchmark-skip
+	$(PY) -m pytest -m "not cuda and not docs" --numprocesses=2 --dist=worksteal --benchmark-skip
 	$(PY) -m pytest -m "not cuda and not docs" $(BENCHMARK_FLAGS) --benchmark-only tests/benchmarks
 else
 	$(PY) -m pytest -m "not cuda and not docs" $(BENCHMARK_FLAGS) $(ARGS)
@@ -59,7 +59,7 @@ test-gpu-all: $(READY) ## Run all tests that need a CUDA device (hours)
 	$(PY) -m pytest -m cuda $(ARGS)
 
 test-cuda-build: $(CUDA_VENV)/.ready ## Run the tests without a GPU on torch's CUDA build (CUDA_TORCH=2.11.0; some GB)
-	$(CUDA_VENV)/bin/python -m pytest -m "not cuda and not docs" --numprocesses=3 --dist=worksteal --benchmark-skip $(ARGS)
+	$(CUDA_VENV)/bin/python -m pytest -m "not cuda and not docs" --numprocesses=2 --dist=worksteal --benchmark-skip $(ARGS)
 
 gpu-evidence: $(READY) ## Check Loopmark's promises on this GPU (STEP=1, 2 or 3; EVIDENCE=folder; DEVICE=cpu)
 	$(PY) -m tests.evidence $(if $(STEP),--step $(STEP)) $(if $(EVIDENCE),--evidence "$(EVIDENCE)") $(if $(DEVICE),--device $(DEVICE))

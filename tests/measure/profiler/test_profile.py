@@ -109,16 +109,16 @@ def test_parts_of_a_batch_are_turns_of_the_same_phases(tmp_path: Path) -> None:
     assert {cost.name: cost.calls_per_step for cost in forward.costs}["aten::convolution"] == 8
 
 
-def test_compiled_code_names_its_kernels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_compiled_code_names_its_kernels(tmp_path: Path) -> None:
     loop = find_loop("compile")
     if reason := loop.lacks(CPU):
         pytest.skip(reason)
-    monkeypatch.setattr(torch._inductor.config.cpp, "enable_kernel_profile", False)
-    torch.compiler.reset()
-    name_compiled_kernels(CPU)
-    compiled = traced("compile")
-    compiled.clock.take_step()
-    profile = profile_steps(compiled, 1, tmp_path / "trace.json.gz")
+    with torch._inductor.config.patch({"cpp.enable_kernel_profile": False}):  # as before, at its end
+        torch.compiler.reset()
+        name_compiled_kernels(CPU)
+        compiled = traced("compile")
+        compiled.clock.take_step()
+        profile = profile_steps(compiled, 1, tmp_path / "trace.json.gz")
     torch.compiler.reset()
     kernels = {phase.phase: [c for c in phase.costs if "cpp_fused" in c.name] for phase in profile.phases}
 
