@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from loopmark.bench.judge.statistics import Estimate
 from loopmark.bench.judge.summary import Row, WorkloadSummary
 
-SHORTEST_RUN = 100.0  # no training is shorter: a loop that is ahead after fewer steps is for all runs
+SHORTEST_RUN = 100.0  # steps; a loop that is ahead after fewer is for all runs, since two answers would help nobody
 FROM_THE_START = 1.0  # a loop that has made up for its start within this number of steps starts as soon as the baseline
 
 
@@ -29,22 +29,26 @@ def ahead_from(row: Row) -> Estimate | None:
 
 
 def choose(workload: WorkloadSummary, alike: Sequence[Row]) -> Choice | None:
-    """The choice among ``alike``, the loops shown to train as the baseline does; None if none of them is faster."""
+    """The choice among ``alike``, the loops that may be chosen; None if none of them is faster.
+
+    A loop that starts later has to be faster for sure than all that start earlier: else its start may never pay.
+    """
     faster = [(row, row.speedup) for row in alike if row.verdict == "faster" and row.speedup]
     faster = [one for one in faster if 0 < one[1].value < math.inf]
     if not faster or workload.base is None or workload.base.step_seconds is None:
         return None
     step = workload.base.step_seconds.value
     faster.sort(key=lambda one: (-one[1].value, _delay(one[0], step)))
-    for long, ratio in faster:
-        late = _delay(long, step)
-        earlier = [one for one in faster if one[0].break_even_steps and _delay(one[0], step) < late]
-        if all(its.high < ratio.low for _, its in earlier):  # else its start may never pay
-            break
+
+    def earlier(row: Row) -> list[tuple[Row, Estimate]]:
+        late = _delay(row, step)
+        return [one for one in faster if one[0].break_even_steps and _delay(one[0], step) < late]
+
+    long, ratio = next(one for one in faster if all(its.high < one[1].low for _, its in earlier(one[0])))
     # The total time of a loop over its steps is a straight line; the last one that `long` crosses is the one to use
     # until then. It is ahead of the baseline before that, or `long` would cross the baseline's line later.
-    crossings = [(row, _crossing(late - _delay(row, step), step, its, ratio)) for row, its in earlier]
-    pays = ahead_from(long)
+    late, pays = _delay(long, step), ahead_from(long)
+    crossings = [(row, _crossing(late - _delay(row, step), step, its, ratio)) for row, its in earlier(long)]
     short, overtakes = max(crossings, key=lambda one: one[1].value, default=(None, pays))
     if pays and overtakes and overtakes.value <= pays.value:
         short, overtakes = None, pays

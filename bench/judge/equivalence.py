@@ -143,7 +143,7 @@ def _allowed(statistic: Callable[[Floats], np.floating[Any]], errors: Sequence[F
 def _typical(rows: _Rows, steps: int, kind: str, layer: str, allowed: float) -> Departure:
     """The upper median of the error over all steps, at the first step to reach it; steps without a row are exact.
 
-    Of few steps it is the lower one, since one step of two, or two of four, may jump over a kink by chance.
+    Fewer steps than ``FEW`` have the lower median, since one of two, or two of four, may jump over a kink by chance.
     """
     errors, exact = np.sort(rows.error), max(0, steps - len(rows.error))
     middle = (exact + len(errors) - (steps < FEW)) // 2

@@ -34,21 +34,18 @@ def cards(summary: Summary) -> list[Card]:
 
 
 def _card(workload: WorkloadSummary, summary: Summary) -> Card:
-    choice, stopped = choice_of(workload), "interrupted before all was measured" if summary.interrupted else ""
-    notes: tuple[str, ...] = stopped, answer(workload, summary.run)
-    uses: tuple[Use, ...] = ()
-    if choice is not None:
-        uses = *_uses(choice), *_untried(choice, workload, summary)
-        unknown = (
-            ""
-            if any(row.trained for row in workload.rows)
-            else "no training was compared, so a faster loop may train another model"
-        )
-        beside = unknown, _unsettled(choice), astray(workload, choice.long)
-        notes = stopped, *beside, _goal(choice, workload), hot_spot(workload.base)
+    choice, uses = choice_of(workload), list[Use]()
+    notes = ["interrupted before all was measured" if summary.interrupted else ""]
+    if choice is None:
+        notes.append(answer(workload, summary.run))
+    else:
+        uses += [*_uses(choice), *_untried(choice, workload, summary)]
+        if not any(row.trained for row in workload.rows):
+            notes.append("no training was compared, so a faster loop may train another model")
+        notes += [_unsettled(choice), astray(workload, choice.long), _goal(choice, workload), hot_spot(workload.base)]
     names = tuple(short(row.case.label) for row in workload.rows)
     told = (note if note.startswith(names) else f"{note[:1].upper()}{note[1:]}" for note in notes if note)
-    return Card(workload.workload, uses, tuple(f"{note}." for note in told))
+    return Card(workload.workload, tuple(uses), tuple(f"{note}." for note in told))
 
 
 def _uses(choice: Choice) -> Iterator[Use]:

@@ -59,7 +59,7 @@ def answer(workload: WorkloadSummary, run: Run) -> str:
 
 
 def choice_of(workload: WorkloadSummary) -> Choice | None:
-    """The loops to use, among those shown to train as the baseline does; None if none of them is faster."""
+    """The loops to use, among those without a doubt; None if none of them is faster."""
     return choose(workload, _alike(workload))
 
 
@@ -122,10 +122,8 @@ def gain(row: Row) -> str:
 def _no_winner(workload: WorkloadSummary, base: Row) -> str:
     judged, alike = [row for row in workload.rows if row.verdict is not None], _alike(workload)
     if not alike and base.step_seconds:
-        spot = hot_spot(base)
-        return (
-            f"{short(base.case.loop)} takes {show.seconds_of(base.step_seconds)} a step{f', and {spot}' * bool(spot)}"
-        )
+        time = f"{short(base.case.loop)} takes {show.seconds_of(base.step_seconds)} a step"
+        return ", and ".join(filter(None, [time, hot_spot(base)]))
     if all(row.verdict == "inconclusive" for row in judged):
         unsettled = "is settled: every verdict is inconclusive, so measure longer or on an idle machine"
         return f"no difference from {short(base.case.loop)} {unsettled}"
