@@ -104,6 +104,8 @@ def runs(
     from loopmark.bench.records.store import LATEST, newest_first, run_folders
     from loopmark.bench.report.table import as_wide_as, print_lines
 
+    if folder == RESULTS and not folder.exists():  # nobody gave it
+        raise BadInput(f"{RESULTS} is not a folder here, so there are no runs yet; make one: loopmark run --quick")
     warnings: list[str] = []
     places = newest_first(run_folders(folder, warnings.append))
     print_warnings(StderrConsole(), warnings)
