@@ -144,7 +144,7 @@ def judge_comparison(
 ) -> Judgement:
     """The judgement of the comparison; ``facts`` are more sentences from the caller."""
     base, head = comparison.base, comparison.head
-    how = "forked from one server" if comparison.shared_server else "every process started afresh"
+    how = "forked from one server" if comparison.shared_server else "each side forked from a server of its own"
     pairs = f"{len(comparison.pairs)} launch pair{'s' if len(comparison.pairs) > 1 else ''}"
     ended = f"{comparison.pairs[-1].ended_seconds:.0f} s{', interrupted' if comparison.interrupted else ''}"
     effect = sequential.smallest_effect()

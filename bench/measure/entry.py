@@ -31,19 +31,6 @@ RESTORE = "LOOPMARK_RESTORE"
 PRELOAD = "LOOPMARK_PRELOAD"
 """The variable with the modules that the fork server imports for the workloads, separated by spaces."""
 
-BOOT = """
-import importlib.util, sys
-spec = importlib.util.spec_from_file_location("loopmark", sys.argv[1] + "/__init__.py")
-sys.modules["loopmark"] = package = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(package)
-from multiprocessing.connection import Connection
-from loopmark.bench.measure.entry import enter
-connection = Connection(int(sys.argv[2]))
-enter(connection, connection.recv())
-"""
-"""The program of another interpreter, called with PACKAGE and a connection's file descriptor. It loads our package by
-its path, since adding a ``site-packages`` folder to ``sys.path`` would also add this interpreter's packages."""
-
 
 def enter(connection: Connection, assignment: Assignment) -> None:
     """Work on ``assignment`` until the other end of ``connection`` closes."""

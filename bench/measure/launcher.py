@@ -1,25 +1,21 @@
-"""Ways to start a process: forked from a server that has imported torch, or by any Python interpreter."""
+"""Processes forked from a server that has imported torch."""
 
 import contextlib
 import json
 import multiprocessing
 import os
 import signal
-import subprocess
 import tempfile
 import threading
 from collections.abc import Callable
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
-from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
 from loopmark.bench.errors import BadInput
 from loopmark.bench.measure.assignment import Assignment
 from loopmark.bench.measure.entry import (
-    BOOT,
     PACKAGE,
     PRELOAD,
     RESTORE,
@@ -37,31 +33,17 @@ of the process that ended its turn keep spinning on the cores of the next one. O
 steps then took a third longer, and a launch pair's figure varied by 4 % to 7 % instead of 1 % to 2 %."""
 
 
-class StartedProcess:
-    """A ``subprocess`` with the interface of a ``multiprocessing`` process."""
-
-    def __init__(self, child: "subprocess.Popen[bytes]") -> None:
-        self._child = child
-        self.pid: int | None = child.pid
-        self.sentinel = os.pidfd_open(child.pid)
+class Process(Protocol):
+    """A process, as ``multiprocessing`` has it. It leads its own process group once it runs."""
 
     @property
-    def exitcode(self) -> int | None:
-        return self._child.poll()
-
-    def join(self, timeout: float | None = None) -> None:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._child.wait(timeout)
-
-    def kill(self) -> None:
-        if self._child.poll() is None:
-            self._child.kill()
-
-    def __del__(self) -> None:
-        os.close(self.sentinel)
-
-
-Process = BaseProcess | StartedProcess  # it leads its own process group once it runs
+    def pid(self) -> int | None: ...
+    @property
+    def exitcode(self) -> int | None: ...
+    @property
+    def sentinel(self) -> int: ...
+    def join(self, timeout: float | None = None) -> None: ...
+    def kill(self) -> None: ...
 
 
 class Launcher(Protocol):
@@ -87,43 +69,6 @@ class ForkServer:
         process.start()
         theirs.close()
         return process, ours
-
-
-class Interpreter:
-    """Starts each launch as a new process of a given Python, with given environment variables.
-
-    The address space stays random for each launch: a fixed layout could favour one side in every launch.
-    """
-
-    def __init__(self, python: Path, variables: dict[str, str]) -> None:
-        self._python, self._variables = python, variables
-
-    def launch(self, assignment: Assignment) -> tuple[Process, Connection]:
-        ours, theirs = multiprocessing.Pipe()
-        with assignment.log.open("ab") as log:
-            child = subprocess.Popen(
-                [str(self._python), "-c", BOOT, str(PACKAGE), str(theirs.fileno())],
-                env=_environment(self._variables),
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-            )
-        theirs.close()
-        with contextlib.suppress(BrokenPipeError):  # the process has ended: the first request shows it
-            ours.send(assignment)
-        return StartedProcess(child), ours
-
-
-def _environment(variables: dict[str, str]) -> dict[str, str]:
-    """This process's environment with ``variables``. A side that sets OMP_WAIT_POLICY keeps its own waiting."""
-    ours = dict(os.environ)
-    if "OMP_WAIT_POLICY" in {**ours, **variables}:
-        if ours.get("GOMP_SPINCOUNT") == SPIN_COUNT:
-            del ours["GOMP_SPINCOUNT"]  # it would override OMP_WAIT_POLICY
-    else:
-        ours.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
-    return {**ours, **variables}
 
 
 def apart(function: Callable[..., T], *arguments: Any) -> T:
@@ -163,24 +108,28 @@ def _answer(connection: Connection, function: Callable[..., Any], arguments: tup
         connection.send(answer)
 
 
+def modules_of_workloads() -> str:
+    """The modules that workloads need and a server imports, separated by spaces."""
+    # Here, since a worker imports this module and starts no server: an older revision's catalog has no ASKED.
+    from loopmark.loops.catalog import ASKED, WORKLOADS
+
+    return " ".join(sorted({workload.data for workload in (*WORKLOADS.values(), *ASKED) if workload.data}))
+
+
 def _start_server(module: str) -> ForkServerContext:
     """The fork server, preloaded with a module of ``bench.measure``. There is one; its imports are fixed at its start.
 
     It inherits the ignored Ctrl-C; by itself it would ignore it only after importing torch. It imports nothing from the
     working directory, which may hold files of any name. Raises BadInput where TMPDIR's path is too long for a socket.
     """
-    # Here, since a worker imports this module and starts no server: an older revision's catalog has no ASKED.
-    from loopmark.loops.catalog import ASKED, WORKLOADS
-
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([f"loopmark.bench.measure.{name}" for name in ("preload", module)])
-    needed = {workload.data for workload in (*WORKLOADS.values(), *ASKED) if workload.data}
     # Its import path excludes the working directory and includes an uninstalled checkout; `preload` undoes both.
     # A killed worker leaves the semaphores of its loader's queues, which multiprocessing removes with a warning.
     quiet = ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker:UserWarning")))
-    variables = {"PYTHONSAFEPATH": "1", "PYTHONWARNINGS": quiet, PRELOAD: " ".join(sorted(needed))}
+    variables = {"PYTHONSAFEPATH": "1", "PYTHONWARNINGS": quiet, PRELOAD: modules_of_workloads()}
     if "site-packages" not in PACKAGE.parts:
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, (str(PACKAGE.parent), os.environ.get("PYTHONPATH"))))
     os.environ[RESTORE] = json.dumps({name: os.environ.get(name) for name in variables})

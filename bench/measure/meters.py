@@ -76,7 +76,8 @@ class DisturbanceMeter:
 def foreign(pids: Sequence[int], own_processes: int) -> int:
     """The number of ``pids``, the processes on the GPU, that do not belong to this run.
 
-    Every descendant of this process's parent belongs to the run: Inductor's compile workers may be listed. Where this
+    Every descendant of this process's parent belongs to the run: Inductor's compile workers may be listed. The other
+    side of a comparison has a parent of its own, so the number never exceeds what ``own_processes`` leaves. Where this
     process is not listed, the ids are from another namespace, and only their number is used. The number is also used
     where the process tree cannot be read.
     """
@@ -87,7 +88,8 @@ def foreign(pids: Sequence[int], own_processes: int) -> int:
 
         with contextlib.suppress(psutil.Error):  # the process has ended, or access to it is denied
             parent = psutil.Process(os.getppid())  # seldom reached: this reads every process of the machine
-            return len(set(pids) - {parent.pid, *(child.pid for child in parent.children(recursive=True))})
+            strangers = set(pids) - {parent.pid, *(child.pid for child in parent.children(recursive=True))}
+            return min(len(strangers), len(pids) - own_processes)
     return len(pids) - own_processes
 
 

@@ -15,10 +15,11 @@ import torch
 
 from loopmark.bench.errors import BadInput, NotComparable
 from loopmark.bench.measure.assignment import Assignment
-from loopmark.bench.measure.launcher import ForkServer, Interpreter
+from loopmark.bench.measure.launcher import ForkServer, Launcher
 from loopmark.bench.measure.machine import available_cores
 from loopmark.bench.measure.paired_measurement import PairedMeasurement, PreparedSide
 from loopmark.bench.measure.revisions import refuse_absent, resolve, working_tree, worktree
+from loopmark.bench.measure.side_server import SideServer
 from loopmark.bench.records.run import Plan
 from loopmark.loops.catalog import find_loop, find_workload
 from loopmark.loops.loop import EAGER
@@ -112,7 +113,14 @@ class PreparedComparison:
     shared_server: bool
 
     def measurement(self, plan: Plan) -> PairedMeasurement:
-        return PairedMeasurement(self.base, self.head, plan)
+        found = PairedMeasurement(self.base, self.head, plan)
+        servers = [side.launcher for side in (self.base, self.head) if isinstance(side.launcher, SideServer)]
+        if not all(server.has_fixed_layout for server in servers):
+            found.warnings.append(
+                "this system does not permit a fixed memory layout, so that each side has another one: "
+                "a difference of up to 2 % may come from it"
+            )
+        return found
 
 
 @contextmanager
@@ -122,7 +130,7 @@ def prepare_comparison(
     """Both sides, ready to be launched. Their worktrees exist until the context ends.
 
     One server forks both sides where both run in this interpreter and environment, so that they differ only in the
-    given options. Otherwise every launch starts a new interpreter. ``workload`` and ``loop`` are the defaults of a side
+    given options. Otherwise each side has a server of its own. ``workload`` and ``loop`` are the defaults of a side
     that names none; ``slowdown`` is the share of the head's time added on purpose.
 
     Raises BadInput for an unknown loop, workload, revision or interpreter, and NotComparable for a loop or workload
@@ -147,7 +155,18 @@ def prepare_comparison(
         places = dict.fromkeys(asked, working_tree() if commits else None)
         for name, commit in commits.items():
             places[name] = stack.enter_context(worktree(commit))
-        server = ForkServer(own_loops=not commits) if shared else None
+        own_loops = not commits
+        launchers: dict[str, Launcher] = dict.fromkeys(asked, ForkServer(own_loops=own_loops)) if shared else {}
+        for (name, side), other in zip(asked.items(), (head, base), strict=True):
+            if not shared:
+                server = SideServer(
+                    side.python or OWN_INTERPRETER,
+                    side.variables,
+                    others=other.variables,
+                    own_loops=own_loops,
+                    limit_seconds=plan.limit_seconds,
+                )
+                launchers[name] = stack.enter_context(server)
 
         def prepared(name: str, side: SideOptions) -> PreparedSide:
             assignment = Assignment(
@@ -165,10 +184,9 @@ def prepare_comparison(
                 tree=places[name],
                 slowdown=slowdown if name == "head" else 0.0,
             )
-            launcher = server or Interpreter(side.python or OWN_INTERPRETER, side.variables)
-            return PreparedSide(name, side.given, commits.get(name, "")[:12] or None, assignment, launcher)
+            return PreparedSide(name, side.given, commits.get(name, "")[:12] or None, assignment, launchers[name])
 
-        yield PreparedComparison(prepared("base", base), prepared("head", head), server is not None)
+        yield PreparedComparison(prepared("base", base), prepared("head", head), shared)
 
 
 def _refuse_unknown(workload: str, loop: str, device: str) -> None:

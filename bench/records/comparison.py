@@ -59,7 +59,7 @@ class Comparison:
     size: str
     seed: int  # of weights and batches
     budget_seconds: float
-    shared_server: bool  # True if both sides were forked from one process that had imported torch
+    shared_server: bool  # True if one server forked both sides; else each side had its own, or none in older versions
     pairs: tuple[Pair, ...]
     warnings: tuple[str, ...] = ()
     comparison_version: int = 1

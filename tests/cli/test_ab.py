@@ -96,7 +96,7 @@ def test_a_budget_too_small_for_a_verdict_is_inconclusive_and_may_be_made_to_pas
     assert left_behind(tmp_path) == []
 
 
-def test_sides_with_different_environments_start_from_nothing_each_and_only_they_import_the_loop(
+def test_sides_with_different_environments_have_a_server_each_and_only_their_processes_import_the_loop(
     elsewhere: Here, tmp_path: Path
 ) -> None:
     (tmp_path / "mode.py").write_text("import os\nMODE = os.environ['MODE']\n" + SLOW_LOOP.format(pause="pass"))

@@ -15,7 +15,7 @@ import torch
 
 from loopmark.bench.measure.assignment import Assignment, Tree
 from loopmark.bench.measure.entry import refuse_strangers
-from loopmark.bench.measure.launcher import SPIN_COUNT, ForkServer, Interpreter, _environment, apart
+from loopmark.bench.measure.launcher import ForkServer, apart
 from loopmark.bench.measure.pool import WorkerProcess
 from loopmark.loops.user_code import BadSpec
 from tests.support.command import ROOT
@@ -50,27 +50,6 @@ def test_an_assignment_arrives_whole_and_names_no_class_that_another_python_lack
     sent = pickle.dumps(assignment(tree))
     assert pickle.loads(sent) == assignment(tree)
     assert b"pathlib" not in sent
-
-
-def test_a_side_that_says_how_idle_threads_wait_is_taken_at_its_word(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    monkeypatch.setenv("GOMP_SPINCOUNT", SPIN_COUNT)  # as this process sets it for its own workers
-    assert _environment({})["GOMP_SPINCOUNT"] == SPIN_COUNT
-    assert "GOMP_SPINCOUNT" not in _environment({"OMP_WAIT_POLICY": "ACTIVE"})
-    assert _environment({"OMP_WAIT_POLICY": "ACTIVE", "GOMP_SPINCOUNT": "7"})["GOMP_SPINCOUNT"] == "7"
-    monkeypatch.setenv("GOMP_SPINCOUNT", "99")
-    assert _environment({"OMP_WAIT_POLICY": "ACTIVE"})["GOMP_SPINCOUNT"] == "99"  # a user's own value
-
-
-def test_a_runs_environment_has_what_was_set_for_cudnn_and_triton_and_not_what_each_launch_is_given(
-    tmp_path: Path,
-) -> None:
-    given = {"CUDNN_LOGLEVEL_DBG": "0", "TRITON_PRINT_AUTOTUNING": "0"}
-    own = replace(assignment(None), cores=(), compile_cache=tmp_path, log=tmp_path / "log")
-    with closing(WorkerProcess(Interpreter(Path(sys.executable), given), own)) as process:
-        found = process.within(120).environment().variables
-    assert given.items() <= found.items()
-    assert not {"TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"} & set(found)
 
 
 def test_an_older_revision_of_loopmark_is_measured_by_todays_harness(tmp_path: Path) -> None:

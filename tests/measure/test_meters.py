@@ -29,6 +29,10 @@ def test_a_stranger_among_processes_of_this_namespace_is_foreign() -> None:
     assert foreign([ME, INIT], own_processes=1) == 1
 
 
+def test_the_other_side_of_a_comparison_is_not_foreign_though_another_server_forked_it() -> None:
+    assert foreign([ME, INIT, 4_000_001], own_processes=2) == 1
+
+
 def test_what_a_worker_started_is_never_foreign() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as compiles:
         try:

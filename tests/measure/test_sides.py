@@ -2,11 +2,15 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from loopmark.bench.errors import BadInput
-from loopmark.bench.measure.sides import parse_side, side_threads
+from loopmark.bench.measure.plan import PlanOptions, make_plan
+from loopmark.bench.measure.side_server import SideServer
+from loopmark.bench.measure.sides import PreparedComparison, parse_side, side_threads
 
 
 @pytest.mark.parametrize(
@@ -62,3 +66,13 @@ def test_threads_that_do_not_fit_the_machine_are_refused(count: str) -> None:
 def test_a_side_runs_the_threads_that_its_own_variable_says() -> None:
     assert side_threads(parse_side(["env=OMP_NUM_THREADS=1"], "--base"), "--base", 2, 2) == 1
     assert side_threads(parse_side([], "--base"), "--base", 2, 2) == 2
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+def test_sides_that_cannot_have_an_equal_memory_layout_are_told_of_it(fixed: bool) -> None:
+    server = object.__new__(SideServer)
+    server.has_fixed_layout = fixed
+    side: Any = SimpleNamespace(launcher=server)
+    plan = make_plan(PlanOptions(["loopmark", "ab"], device="cpu", threads=1))
+    warnings = PreparedComparison(side, side, shared_server=False).measurement(plan).warnings
+    assert ["fixed memory layout" in warning for warning in warnings] == ([] if fixed else [True])
