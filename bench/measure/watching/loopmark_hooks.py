@@ -591,7 +591,7 @@ class Recorder:
             clocks = 1 if self.device is None else 2
             layout = {"columns": COLUMNS, "phases": PHASES, "events": EVENTS, "clocks": clocks}
             header = json.dumps({**self.facts, **layout})
-            self.file = open(os.path.join(self.folder, "%d.rows" % os.getpid()), "wb", buffering=0)  # noqa
+            self.file = open(os.path.join(self.folder, f"{os.getpid()}.rows"), "wb", buffering=0)  # noqa: PTH118, PTH123, SIM115
             self.file.write(header.encode() + b"\n")
         self.file.write(self.rows.tobytes())
         del self.rows[:]
@@ -600,7 +600,7 @@ class Recorder:
         """Stop watching, and let the script go on."""
         self.error, self.laps = repr(error), False
         self.uninstall()
-        sys.stderr.write("loopmark: the watching ended at step %d: %s\n" % (self.step, self.error))
+        sys.stderr.write(f"loopmark: the watching ended at step {self.step}: {self.error}\n")
 
     def install(self):
         """Set the hooks."""
@@ -693,7 +693,7 @@ def memory_of(torch, device):
     if device is not None:
         return float(torch.cuda.memory_allocated(device))
     try:
-        with open("/proc/self/statm") as file:
+        with open("/proc/self/statm") as file:  # noqa: PTH123
             return float(int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
     except OSError:
         return math.nan
@@ -819,7 +819,7 @@ class _AfterTorch:
                 try:
                     watch()
                 except Exception as error:
-                    sys.stderr.write("loopmark: this Python is not watched: %r\n" % (error,))
+                    sys.stderr.write(f"loopmark: this Python is not watched: {error!r}\n")
 
             spec.loader.exec_module = run_and_hook
         return spec

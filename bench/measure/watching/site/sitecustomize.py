@@ -21,5 +21,5 @@ if "LOOPMARK_WATCH" in os.environ:
     try:
         _load("loopmark_hooks", [os.path.dirname(_here)]).install_after_torch()  # noqa: PTH120
     except Exception as error:  # the script runs as it would without Loopmark
-        sys.stderr.write("loopmark: this Python is not watched: %r\n" % (error,))  # noqa: UP031
+        sys.stderr.write(f"loopmark: this Python is not watched: {error!r}\n")
 _load("sitecustomize", [folder for folder in sys.path if os.path.abspath(folder or ".") != _here])  # noqa: PTH100
