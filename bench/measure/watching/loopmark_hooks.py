@@ -53,8 +53,8 @@ COLUMNS = (
     "loss",
     "memory",
 )
-"""The columns of a row before the phases' host seconds and, on a GPU, their device seconds. ``ended`` and ``seconds`` are of
-``time.perf_counter``; ``counts`` is 0 for the first step after the hooks were switched."""
+"""The columns of a row before the phases' host seconds and, on a GPU, their device seconds. ``ended`` and ``seconds`` are
+of ``time.perf_counter``; ``counts`` is 0 for the first step after the hooks were switched; ``events`` has bits."""
 
 BLOCK_SECONDS = 0.05
 MOST_COST = 0.005  # the share of the run's time that the laps may cost: where they cost more, fewer blocks have them
@@ -169,7 +169,7 @@ class Recorder:
         if self.is_compiling() or self.error:
             return
         if self.thread is None:
-            self.begin(optimizer)
+            self.begin()
         elif threading.get_ident() != self.thread:
             return
         self.unseen = False
@@ -262,7 +262,7 @@ class Recorder:
             if self.in_backward or self.error or is_compiling():
                 return original(tensors, *args, **kwargs)
             if self.thread is None:
-                self.begin(None)
+                self.begin()
             if ident() != self.thread:
                 return original(tensors, *args, **kwargs)
             if self.unseen and self.ended is None and self.unseen_update():
@@ -398,7 +398,7 @@ class Recorder:
     # Steps and blocks
 
     @_survives
-    def begin(self, optimizer):
+    def begin(self):
         """The first backward pass or optimizer's step of this process."""
         self.thread, self.version, self.watched = threading.get_ident(), None, lambda: None
         self.last = self.before = clock()
@@ -478,7 +478,7 @@ class Recorder:
         self.choose(seconds)
 
     def choose(self, seconds):
-        """Time the next step with laps, or without: in quads of blocks (with, without, without, with) or the reverse."""
+        """Time the next step with laps or without, in quads of blocks; see ``new_quad``."""
         if self.learning or not self.learned:
             self.laps = True
         elif self.turns is not None:
@@ -689,9 +689,9 @@ def size_of(batch, tensor):
 
 
 def memory_of(torch, device):
-    """Bytes that torch holds on the GPU, else the process's bytes in physical memory; NaN where unknown."""
+    """The peak of bytes that torch holds on the GPU, else the process's bytes in physical memory; NaN where unknown."""
     if device is not None:
-        return float(torch.cuda.memory_allocated(device))
+        return float(torch.cuda.max_memory_allocated(device))
     try:
         with open("/proc/self/statm") as file:  # noqa: PTH123
             return float(int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
@@ -825,14 +825,22 @@ class _AfterTorch:
         return spec
 
 
+def mark(name):
+    """Leave a file that tells how far this process came, for a message where it takes no step."""
+    with contextlib.suppress(OSError):
+        open(os.path.join(os.environ[FOLDER], f"{os.getpid()}.{name}"), "wb").close()  # noqa: PTH118, PTH123, SIM115
+
+
 def install_after_torch():
     """Watch this process from the import of torch on, as the environment says."""
+    mark("python")
     sys.meta_path.insert(0, _AfterTorch())
 
 
 def watch():
     """Set the hooks of this process, which has imported torch."""
     get = os.environ.get
+    mark("torch")
     recorder = Recorder(get(FOLDER), int(get(STEPS) or 0), get(TURNS))
     recorder.install()
     atexit.register(recorder.finish)
