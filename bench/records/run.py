@@ -5,6 +5,7 @@ from statistics import fmean
 from typing import Literal
 
 from loopmark.bench.records.machine import Environment, Machine
+from loopmark.bench.records.watching import Watched
 
 Status = Literal["ok", "skipped", "failed", "timed_out"]
 CacheState = Literal["cold", "warm", "none"]
@@ -216,6 +217,7 @@ class Run(CommandRecord):
     cases: tuple[Case, ...]
     warnings: tuple[str, ...] = ()
     imported_from: str | None = None  # the tool that measured it, if not Loopmark; None and empty then mean unknown
+    watched: Watched | None = None  # the script, where one was watched
     format_version: int = 1
 
     @property

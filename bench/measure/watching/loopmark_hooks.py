@@ -41,19 +41,10 @@ EVENTS = ("first of an epoch", "validation", "checkpoint", "garbage collection",
 EPOCH, EVALUATES, SAVES, COLLECTS, COMPILES = (1 << n for n in range(len(EVENTS)))
 
 COLUMNS = (
-    "step",
-    "ended",
-    "seconds",
-    "device_seconds",
-    "lapped",
-    "counts",
-    "block",
-    "events",
-    "samples",
-    "loss",
+    "step", "ended", "seconds", "device_seconds", "lapped", "counts", "block", "events", "samples", "loss_seen",
     "memory",
-)
-"""The columns of a row before the phases' host seconds and, on a GPU, their device seconds. ``ended`` and ``seconds`` are
+)  # fmt: skip
+"""The columns of a row before the phases' host seconds and, on a GPU, device seconds. ``ended`` and ``seconds`` are
 of ``time.perf_counter``; ``counts`` is 0 for the first step after the hooks were switched; ``events`` has bits."""
 
 BLOCK_SECONDS = 0.05
@@ -299,7 +290,8 @@ class Recorder:
         loss = tensors[0] if isinstance(tensors, (tuple, list)) and tensors else tensors
         with contextlib.suppress(Exception):
             if loss.numel() == 1 and (loss.device.type == "cpu" or self.turns is not None):
-                self.loss = loss.item()
+                value = loss.item()
+                self.loss = value if math.isfinite(value) else math.inf  # NaN: not read
 
     def around_next(self, original):
         ident = threading.get_ident
@@ -828,7 +820,7 @@ class _AfterTorch:
 def mark(name):
     """Leave a file that tells how far this process came, for a message where it takes no step."""
     with contextlib.suppress(OSError):
-        open(os.path.join(os.environ[FOLDER], f"{os.getpid()}.{name}"), "wb").close()  # noqa: PTH118, PTH123, SIM115
+        open(os.path.join(os.environ[FOLDER], f"{os.getpid()}.{name}"), "wb").close()  # noqa: PTH118, PTH123
 
 
 def install_after_torch():
