@@ -42,7 +42,7 @@ def watch(
     if steps is not None and steps < 3:
         raise BadInput(f"--steps {steps} makes no sense; give at least 3")
     refuse_unwritable_folder(out)
-    from loopmark.bench.measure.watching.command import WatchedCommand, name_of
+    from loopmark.bench.measure.watching.command import WatchedCommand
     from loopmark.bench.measure.watching.watched import WatchedProcesses
 
     console = StderrConsole()
@@ -67,7 +67,7 @@ def watch(
         if not found:
             console.note(f"loopmark: nothing to report: {processes.why_none()}", "yellow")
             raise typer.Exit(status)
-        _report(found, name_of(command), out, started, seconds, status, steps if reached else None)
+        _report(found, out, started, seconds, status, steps if reached else None)
     raise typer.Exit(0 if reached else status)
 
 
@@ -96,7 +96,6 @@ class _Line:
 
 def _report(
     found: "list[WatchedProcess]",
-    name: str,
     out: Path,
     started: datetime,
     seconds: float,
@@ -111,7 +110,7 @@ def _report(
     from loopmark.bench.report.run_tables import print_summary
 
     command = " ".join(["loopmark", *sys.argv[1:]])
-    folder, run, samples = keep(found, name, command, out, started, seconds, exit_status=status, asked_steps=steps)
+    folder, run, samples = keep(found, command, out, started, seconds, exit_status=status, asked_steps=steps)
     summary = draw(folder, run, samples)
     print_summary(summary, Console(stderr=True))
     StderrConsole().note(f"Report: {folder / 'report.html'}")

@@ -8,22 +8,25 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import linregress, spearmanr
 
 from loopmark.bench.judge.statistics import Estimate, t_quantile
+from loopmark.bench.median import median_interval
 from loopmark.bench.records.samples import Samples, seconds_of
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int_]
 
-STRETCHES = 10
+STRETCHES, ROUNDS_A_STRETCH = 10, 2  # at most; a round is four blocks
 LEAST_DRIFT, LEAST_STEPS = 0.03, 60  # a smaller drift is not told; fewer steps have no course
+FEWEST_QUADS = 6  # for an interval
 SURE = 0.99  # confidence of a drift
 SETTLED = 0.1  # the share of steps, at the start, that no drift is judged by
 SLOW, FAR = 1.5, 6.0  # a slow step takes this multiple of the median, and lies so many deviations above it
 TO_DEVIATIONS = 1.4826
 LEAST_GROWTH, LEAST_GROWTH_BYTES, RISING = 0.01, 2**23, 0.8  # of memory, and the rank correlation with time
 FEWEST_ALIKE, MOST_ALIKE = 3, 0.8  # slow steps with a period; the share of them, and of the period's steps, that fit
+EVENTS = ("validation", "checkpoint", "first of an epoch", "compilation", "garbage collection")
+"""The events of a step. A step with several counts for the first of them."""
 NO_PATTERN = "no pattern seen"
 
 
@@ -33,7 +36,7 @@ class SlowSteps:
 
     kind: str  # an event of the step, ``every 100th step``, or ``NO_PATTERN``
     count: int
-    excess_seconds: float  # the median of what they took beyond a typical step
+    longest_seconds: float  # of these steps
     share: float  # of the script's whole time in steps: what they all took beyond it
     phase: str | None  # that has most of it; None where no slow step was timed phase by phase
 
@@ -50,6 +53,7 @@ class Course:
     slow: tuple[SlowSteps, ...]
     shares: dict[str, float]  # of all timed steps, by phase
     lapped: float  # the share of steps that were timed phase by phase
+    lap_cost: Estimate | None  # the seconds of such a step over those of another, by the quads that have both
 
 
 def in_stretches(samples: Samples) -> Samples:
@@ -57,21 +61,18 @@ def in_stretches(samples: Samples) -> Samples:
 
     Intervals are then by batch means (Conway 1963): over stretches, not over single steps, since neighbours are alike.
     """
-    blocks, phases = samples.blocks, samples.phases
-    rounds = blocks.groupby("case")["round"].transform(lambda r: stretch_of(r.to_numpy(), int(r.max())))
-    most = blocks.groupby("case")["round"].max()
-    own = phases["case"].map(most).to_numpy() if len(phases) else np.empty(0)
-    laps = np.minimum(STRETCHES - 1, phases["round"].to_numpy() * STRETCHES // (own + 1)).astype("int32")
-    return replace(samples, blocks=blocks.assign(launch=rounds.astype("int32")), phases=phases.assign(launch=laps))
+    rounds = samples.blocks.groupby("case")["round"].max() + 1
+
+    def stretched(table: pd.DataFrame) -> pd.DataFrame:
+        own = table["case"].map(rounds)
+        stretches = (own // ROUNDS_A_STRETCH).clip(1, STRETCHES)
+        return table.assign(launch=(table["round"] * stretches // own).astype("int32"))
+
+    return replace(samples, blocks=stretched(samples.blocks), phases=stretched(samples.phases))
 
 
-def stretch_of(rounds: Ints, most: int) -> Ints:
-    """The stretch of each round. (rounds,)"""
-    return np.minimum(STRETCHES - 1, rounds * STRETCHES // (most + 1))
-
-
-def course_of(steps: pd.DataFrame, phases: pd.DataFrame) -> Course | None:
-    """The course of one case's ``steps`` and ``Samples.phases``; None for too few steps."""
+def course_of(steps: pd.DataFrame, phases: pd.DataFrame, blocks: pd.DataFrame) -> Course | None:
+    """The course of one case's ``steps``, and ``Samples.phases`` and ``.blocks``; None for too few steps."""
     if len(steps) < LEAST_STEPS:
         return None
     seconds = np.asarray(seconds_of(steps), dtype=np.float64)
@@ -88,16 +89,27 @@ def course_of(steps: pd.DataFrame, phases: pd.DataFrame) -> Course | None:
         slow=tuple(_slow(steps, seconds, typical, laps)),
         shares=shares,
         lapped=float(steps["lapped"].mean()),
+        lap_cost=_lap_cost(blocks),
     )
+
+
+def _lap_cost(blocks: pd.DataFrame) -> Estimate | None:
+    """The median over quads, with its interval (Thompson 1936); None with too few of them."""
+    logs = pd.Series(np.log(seconds_of(blocks) / blocks["steps"]), blocks.index)
+    means = logs.groupby([blocks["round"], blocks["lapped"]]).mean().unstack()
+    if means.shape[1] < 2 or len(costs := (means[True] - means[False]).dropna()) < FEWEST_QUADS:
+        return None
+    return Estimate(*median_interval(costs.to_numpy())).exp()
 
 
 def _drift(seconds: Floats) -> Estimate | None:
     """The growth of the step from the start to the end: a line through the medians of stretches."""
     settled = np.array_split(np.arange(int(SETTLED * len(seconds)), len(seconds)), STRETCHES)
     logs = np.log([max(1e-9, float(np.median(seconds[part]))) for part in settled])
-    line = linregress(np.arange(STRETCHES), logs)
-    reach, half = STRETCHES - 1, t_quantile(STRETCHES - 2, SURE) * line.stderr
-    grown = Estimate(reach * line.slope, reach * (line.slope - half), reach * (line.slope + half)).map(math.expm1)
+    slopes, covariance = np.polyfit(np.arange(STRETCHES), logs, 1, cov=True)
+    slope, error = float(slopes[0]), math.sqrt(covariance[0, 0])
+    reach, half = STRETCHES - 1, t_quantile(STRETCHES - 2, SURE) * error
+    grown = Estimate(reach * slope, reach * (slope - half), reach * (slope + half)).map(math.expm1)
     return grown if grown.excludes_zero and abs(grown.value) >= LEAST_DRIFT else None
 
 
@@ -107,7 +119,7 @@ def _growth(memory: Floats) -> float | None:
     if len(half) < STRETCHES or np.ptp(half) == 0:
         return None
     grown = float(half[-1] - half[0])
-    rises = float(spearmanr(np.arange(len(half)), half).statistic)
+    rises = float(pd.Series(half).rank().corr(pd.Series(np.arange(len(half)))))  # Spearman's
     return grown if rises > RISING and grown > max(LEAST_GROWTH_BYTES, LEAST_GROWTH * half[0]) else None
 
 
@@ -117,10 +129,10 @@ def _slow(steps: pd.DataFrame, seconds: Floats, typical: float, laps: pd.DataFra
     is_slow = (seconds > SLOW * typical) & (seconds > typical + FAR * spread) & (np.arange(len(steps)) >= late)
     rows = steps[is_slow].assign(excess=seconds[is_slow] - typical)
     kinds: dict[str, list[int]] = {}
-    events = [{event for event in text.split(", ") if event} for text in rows["events"]]
+    events = [[event for event in EVENTS if event in text] for text in rows["events"]]
     for place, found in enumerate(events):
         if found:
-            kinds.setdefault(" and ".join(sorted(found)), []).append(place)
+            kinds.setdefault(min(found, key=EVENTS.index), []).append(place)
     rest = [place for place, found in enumerate(events) if not found]
     while rest and (period := _period(rows["step"].to_numpy()[rest])):
         numbers = rows["step"].to_numpy()
@@ -138,8 +150,8 @@ def _alike(kind: str, rows: pd.DataFrame, total: float, laps: pd.DataFrame, usua
     own = laps[laps["step"].isin(rows["step"])]
     beyond = own.groupby("phase", observed=True)["seconds"].mean() - usual
     phase = str(beyond.idxmax()) if len(own) else None
-    excess = rows["excess"]
-    return SlowSteps(kind, len(rows), float(excess.median()), float(excess.sum()) / total, phase)
+    longest = float(seconds_of(rows).max())
+    return SlowSteps(kind, len(rows), longest, float(rows["excess"].sum()) / total, phase)
 
 
 def _period(numbers: Ints) -> int | None:

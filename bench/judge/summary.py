@@ -158,19 +158,19 @@ def summarise(
     if ceilings is not None:
         workloads = tuple(_with_rooflines(workload, ceilings) for workload in workloads)
     if run.watched is not None:
-        workloads = tuple(_with_courses(workload, run, laps, steps) for workload in workloads)
+        workloads = tuple(_with_courses(workload, run, laps, samples.blocks, steps) for workload in workloads)
     return Summary(run, workloads, trained)
 
 
 def _with_courses(
-    workload: WorkloadSummary, run: Run, laps: pd.DataFrame, steps: pd.DataFrame | None
+    workload: WorkloadSummary, run: Run, laps: pd.DataFrame, blocks: pd.DataFrame, steps: pd.DataFrame | None
 ) -> WorkloadSummary:
     """The rows of a watched script, each a process with its course; none is faster than another."""
 
     def course(case: int) -> Course | None:
         if steps is None:
             return None
-        return course_of(steps[steps["case"] == case], laps[laps["case"] == case])
+        return course_of(*(table[table["case"] == case] for table in (steps, laps, blocks)))
 
     rows = (
         replace(row, watched=True, course=course(place), speedup=None, verdict=None)

@@ -5,7 +5,6 @@ from statistics import fmean
 from typing import Literal
 
 from loopmark.bench.records.machine import Environment, Machine
-from loopmark.bench.records.watching import Watched
 
 Status = Literal["ok", "skipped", "failed", "timed_out"]
 CacheState = Literal["cold", "warm", "none"]
@@ -208,6 +207,15 @@ class CommandRecord:
     plan: Plan
     machine: Machine
     environment: Environment
+
+
+@dataclass(frozen=True)
+class Watched:
+    """The script of a watched run."""
+
+    exit_status: int | None  # None in a trainer, whose process goes on
+    optimizers: tuple[str, ...]  # names of their types
+    asked_steps: int | None  # the number after which it was to end; None if it ended by itself
 
 
 @dataclass(frozen=True)

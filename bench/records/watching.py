@@ -1,6 +1,5 @@
 """The steps of a watched script: a table beside the samples of its run."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -20,15 +19,6 @@ COLUMNS: Columns = {
     "samples": "float64",  # NaN if unknown
     "memory_bytes": "float64",  # NaN where it was not read: it is read twice a second
 }
-
-
-@dataclass(frozen=True)
-class Watched:
-    """The script of a watched run."""
-
-    exit_status: int | None  # None in a trainer, whose process goes on
-    optimizers: tuple[str, ...]  # names of their types
-    asked_steps: int | None  # the number after which it was to end; None if it ended by itself
 
 
 def write_steps(folder: Path, steps: pd.DataFrame) -> None:

@@ -60,7 +60,8 @@ def _watched(workload: WorkloadSummary, summary: Summary) -> Iterator[str]:
     if row is None:
         yield answer(workload, summary.run)
         return
-    yield f"a step: {', '.join(f'{name} {cells.phase(name, row.phases)}' for name in cells.phase_names([row]))}"
+    typical = [name for name in cells.phase_names([row]) if row.phases.get(name)]
+    yield f"a step: {', '.join(f'{name} {cells.phase(name, row.phases)}' for name in typical)}"
     if row.course is None:
         yield f"fewer than {LEAST_STEPS} steps: too few for what drifts and what stands out"
         return

@@ -165,10 +165,9 @@ def lap_cost(workload: WorkloadSummary) -> str:
 
 def watching_cost(row: Row) -> str:
     """The time that the hooks cost a watched script; empty where it was not measured."""
-    cost = row.instrumentation
-    if cost is None or not show.known(cost.value) or row.course is None:
+    if row.course is None or row.course.lap_cost is None:
         return ""
-    share = row.course.lapped
+    share, cost = row.course.lapped, row.course.lap_cost
     whole = cost.map(lambda ratio: 1 + share * (ratio - 1))
     return (
         f"watching cost {show.overhead_range(whole)} of the time: {show.percent(share)} of the steps were timed phase "

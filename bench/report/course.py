@@ -47,7 +47,8 @@ def stands_out(course: Course) -> Iterator[str]:
     """The drifts and the slow steps; sentences without an end."""
     if course.drift is not None:
         word = "slower" if course.drift.value > 0 else "faster"
-        yield f"steps get {word}: {show.overhead_range(course.drift.map(lambda share: 1 + share))} from start to end"
+        drift = show.overhead_range(course.drift.map(lambda share: 1 + share))
+        yield f"steps get {word}, by the script or by the machine: {drift} from start to end"
     if course.grown_bytes is not None:
         yield f"memory creeps: {show.data(course.grown_bytes)} more at the end than at half of the run"
     for slow in course.slow[:MOST_SLOW]:
@@ -56,9 +57,10 @@ def stands_out(course: Course) -> Iterator[str]:
         many = f"{show.count(slow.count)} slow step{'s' if slow.count > 1 else ''}"
         where = f", most of it in `{slow.phase}`" if slow.phase else ""
         what = many if slow.kind == NO_PATTERN else f"{slow.kind}: {many}"
+        pattern = f"; {NO_PATTERN}" if slow.kind == NO_PATTERN else ""
         yield (
-            f"{what}, each {show.seconds(slow.excess_seconds)} beyond a typical step, "
-            f"{show.percent(slow.share)} of the time{where}{'; ' + NO_PATTERN if slow.kind == NO_PATTERN else ''}"
+            f"{what} {'take' if slow.count > 1 else 'takes'} {show.percent(slow.share)} of the time beyond a typical "
+            f"step, the longest {show.seconds(slow.longest_seconds)}{where}{pattern}"
         )
 
 

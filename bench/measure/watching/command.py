@@ -23,15 +23,6 @@ def variables(folder: Path) -> dict[str, str]:
     return {FOLDER: str(folder), "PYTHONPATH": path}
 
 
-def name_of(command: Sequence[str]) -> str:
-    """``train.py`` or ``package.train``: the script of a command, as its report calls it."""
-    words = [*command]
-    if "-m" in words[:-1]:
-        return words[words.index("-m") + 1]
-    scripts = (word for word in words if word.endswith(".py"))
-    return Path(next(scripts, words[0])).name
-
-
 class WatchedCommand:
     """A running command, in the terminal's foreground as if Loopmark were not there. Use it as a context manager."""
 

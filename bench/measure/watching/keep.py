@@ -7,16 +7,15 @@ from pathlib import Path
 from loopmark.bench.measure.machine import available_cores, describe_environment, describe_machine
 from loopmark.bench.measure.watching.watched import WatchedProcess, run_of
 from loopmark.bench.records import store
-from loopmark.bench.records.run import Plan, Run
+from loopmark.bench.records.run import Plan, Run, Watched
 from loopmark.bench.records.samples import Samples
-from loopmark.bench.records.watching import Watched, write_steps
+from loopmark.bench.records.watching import write_steps
 
 UNKNOWN = "unknown"
 
 
 def keep(
     processes: list[WatchedProcess],
-    name: str,
     command: str,
     out: Path,
     started: datetime,
@@ -28,8 +27,8 @@ def keep(
     """Write the run of the processes that took steps to a new folder under ``out``."""
     facts = processes[0].facts
     plan = Plan(
-        command=command, workloads=(name,), loops=(), device=facts["device"], size=UNKNOWN, batch_size=None,
-        budget_seconds=0.0, launches=1, seed=0, threads=facts["threads"], block_seconds=0.0,
+        command=command, workloads=(processes[0].name,), loops=(), device=facts["device"], size=UNKNOWN,
+        batch_size=None, budget_seconds=0.0, launches=1, seed=0, threads=facts["threads"], block_seconds=0.0,
         warmup_ceiling_seconds=0.0, limit_seconds=0.0,
     )  # fmt: skip
     machine = describe_machine(facts["device"])

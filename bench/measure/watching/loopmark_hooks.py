@@ -107,6 +107,7 @@ class Recorder:
         self.now, self.done = [0.0] * len(PHASES), [0.0] * len(PHASES)
         self.events_now, self.events_done, self.start_event = [], [], None
         self.flags, self.samples, self.loss, self.compiled = 0, 0, None, 0
+        self.flags_done = self.samples_done = 0
         self.training_sets, self.evaluating_sets, self.fetched = set(), set(), None
         self.block, self.left, self.quad = -1, 0, []
         self.facts, self.times, self.blocks, self.drops = {}, [], [], False
@@ -125,6 +126,10 @@ class Recorder:
 
     def enter(self, kind):
         """A phase begins: the time before it gets a name by where the script stands."""
+        if self.unseen and self.area == _RETURNED and self.unseen_update():
+            self.update()
+            if kind == FORWARD:
+                self.close()
         if self.stepping:
             code = OPTIMIZER
         elif self.evaluating:
@@ -189,12 +194,15 @@ class Recorder:
         if self.ended is None:
             self.now, self.done = self.done, self.now
             self.events_now, self.events_done = self.events_done, self.events_now
+            self.flags_done, self.samples_done = self.flags, self.samples
         else:
             for code, seconds in enumerate(self.now):
                 self.done[code] += seconds
                 self.now[code] = 0.0
             self.events_done += self.events_now
             self.events_now.clear()
+            self.flags_done, self.samples_done = self.flags_done | self.flags, self.samples_done + self.samples
+        self.flags, self.samples = 0, 0
         self.ended, self.area, self.depth, self.evaluating = self.last, _STEPPED, 0, False
         if self.limit and self.step + 1 == self.limit and not self.facts.get("rank"):
             self.limit = 0
@@ -306,6 +314,7 @@ class Recorder:
             if self.evaluating_sets:
                 known = fetched in self.evaluating_sets and fetched not in self.training_sets
                 self.evaluating = (self.evaluating or VALIDATION) if known else False
+                self.flags |= EVALUATES if known else 0
             self.enter(DATA)
             self.in_data = True
             try:
@@ -466,7 +475,7 @@ class Recorder:
             for module in roots:
                 self.hook(module)
         self.forwarded = False
-        self.flags, self.samples, self.loss = 0, 0, None
+        self.loss = None
         self.choose(seconds)
 
     def choose(self, seconds):
@@ -487,7 +496,7 @@ class Recorder:
                 self.quad = self.new_quad()
             self.block += 1
             self.left = max(1, min(1000, round(BLOCK_SECONDS / max(seconds, 1e-6))))
-            laps = self.quad.pop()
+            laps, self.reads_loss = self.quad.pop(), True
             if laps != self.laps:
                 self.counts = False
                 self.switch(laps)
@@ -513,7 +522,7 @@ class Recorder:
 
     def switch(self, laps):
         """Turn the laps on or off. Without them only the end of a step is seen."""
-        self.laps = laps
+        self.laps, self.forwarded = laps, True  # the forward pass of this step may be over
         self.forget()
         if laps:
             for module in self.roots:
@@ -529,12 +538,12 @@ class Recorder:
             compiled = counter.counters["stats"]["unique_graphs"]
             if compiled != self.compiled:
                 self.compiled = compiled
-                self.flags |= COMPILES
+                self.flags_done |= COMPILES
         flushes = ended - self.flushed > FLUSH_SECONDS
         memory = memory_of(self.torch, self.device) if flushes else math.nan
         row = [
-            step, ended, seconds, math.nan, laps, self.counts, self.block, self.flags, self.samples or math.nan,
-            math.nan if self.loss is None else self.loss, memory,
+            step, ended, seconds, math.nan, laps, self.counts, self.block, self.flags_done,
+            self.samples_done or math.nan, math.nan if self.loss is None else self.loss, memory,
         ]  # fmt: skip
         row += self.done if laps else _ABSENT
         self.kept += 1
@@ -549,7 +558,7 @@ class Recorder:
             self.events_done.clear()
             self.collect()
         if flushes:
-            self.flushed, self.reads_loss = ended, True
+            self.flushed = ended
             self.flush()
 
     def collect(self, wait=False):
@@ -778,7 +787,7 @@ class Turns:
     def exchange(self, recorder):
         """Send the blocks of the turn, and wait for the next request."""
         answer = {
-            "facts": recorder.facts, "blocks": self.blocks, "samples": recorder.samples,
+            "facts": recorder.facts, "blocks": self.blocks, "samples": recorder.samples_done,
             "memory": memory_of(recorder.torch, recorder.device),
         }  # fmt: skip
         self.blocks, self.lapped = [], None

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from loopmark.bench.measure.watching.loopmark_hooks import BLOCK_SECONDS
 from loopmark.bench.records.machine import Environment, Machine
-from loopmark.bench.records.run import Case, Launch, Plan, Run
+from loopmark.bench.records.run import Case, Launch, Plan, Run, Watched
 from loopmark.bench.records.samples import COLUMNS, Samples, typed
-from loopmark.bench.records.watching import Watched
 
 SCRIPT = "script"  # the loop's name
 UNDISTURBED: dict[str, Any] = {"involuntary_switches": 0, "steal_seconds": 0.0, "sm_clock_hertz": math.nan}
@@ -53,6 +52,13 @@ class WatchedProcess:
     def rank(self) -> int | None:
         rank = self.facts.get("rank")
         return rank if isinstance(rank, int) else None
+
+    @property
+    def name(self) -> str:
+        """``train.py``: the script, as its report calls it; the package's name for a ``__main__.py``."""
+        script = Path(self.facts["argv"][0])
+        name = script.parent.name if script.name == "__main__.py" else script.name
+        return name if name not in ("", "-", "-c") else "python"
 
     @property
     def steps(self) -> int:
@@ -122,7 +128,7 @@ def run_of(
         blocks.append(_blocks(counted).assign(**place))
         seen = rows[["step", "loss_seen"]].dropna().replace(math.inf, math.nan)
         losses.append(seen.rename(columns={"loss_seen": "loss"}).assign(**place))
-        steps.append(_steps(process, rows, started).assign(case=case))
+        steps.append(_steps(process, rows[rows["counts"] == 1], started).assign(case=case))
     frames = {"phases": phases, "blocks": blocks, "losses": losses}
     tables = {name: typed(COLUMNS[name], pd.concat(parts)) for name, parts in frames.items()}
     samples = replace(Samples.empty(), **tables)
