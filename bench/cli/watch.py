@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from loopmark.bench.cli import options
-from loopmark.bench.cli.invocation import refuse_unwritable_folder
 from loopmark.bench.cli.options import RESULTS
 from loopmark.bench.errors import BadInput
 from loopmark.bench.progress import StderrConsole
@@ -41,9 +40,11 @@ def watch(
         raise BadInput("give the command to watch after --, such as: loopmark watch -- python train.py")
     if steps is not None and steps < 3:
         raise BadInput(f"--steps {steps} makes no sense; give at least 3")
-    refuse_unwritable_folder(out)
     from loopmark.bench.measure.watching.command import WatchedCommand
     from loopmark.bench.measure.watching.watched import WatchedProcesses
+    from loopmark.bench.records.store import refuse_unwritable_folder
+
+    refuse_unwritable_folder(out)
 
     console = StderrConsole()
     started, began = datetime.now(UTC), time.perf_counter()

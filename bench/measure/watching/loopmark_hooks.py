@@ -47,7 +47,7 @@ COLUMNS = (
 """The columns of a row before the phases' host seconds and, on a GPU, device seconds. ``ended`` and ``seconds`` are
 of ``time.perf_counter``; ``counts`` is 0 for the first step after the hooks were switched; ``events`` has bits."""
 
-BLOCK_SECONDS = 0.05
+BLOCK_SECONDS = 0.02
 MOST_COST = 0.005  # the share of the run's time that the laps may cost: where they cost more, fewer blocks have them
 FULL_QUADS, RARE = 20, 8  # the first quads of blocks are mixed, with and without laps; then one in eight
 FLUSH_SECONDS = 0.5
@@ -498,7 +498,7 @@ class Recorder:
             self.left = max(1, min(1000, round(BLOCK_SECONDS / max(seconds, 1e-6))))
             laps, self.reads_loss = self.quad.pop(), True
             if laps != self.laps:
-                self.counts = False
+                self.counts, self.left = False, self.left + 1
                 self.switch(laps)
 
     def ended_block(self, seconds):
