@@ -244,7 +244,7 @@ class Recorder:
     @_survives
     def evaluate(self, kind):
         """A forward pass without gradients: its batches are not training's."""
-        if not self.evaluating:
+        if self.evaluating != kind:
             self.evaluating = kind
             self.flags |= EVALUATES if kind == VALIDATION else 0
             if self.fetched is not None and self.fetched not in self.training_sets and self.laps:
@@ -270,7 +270,7 @@ class Recorder:
                 self.close()
             if not self.learned:
                 self.learn()
-            if not self.laps:
+            if not (self.laps or self.learning):  # a pass recomputed in a backward pass is no outermost one
                 return original(tensors, *args, **kwargs)
             self.evaluating = False
             self.enter(BACKWARD)
@@ -466,6 +466,7 @@ class Recorder:
         elif self.block >= 0:
             self.keep(step, ended, seconds)
         self.done = [0.0] * len(PHASES)
+        self.events_done.clear()
         if not self.forwarded and self.laps and self.learned < RELEARN and not self.learning:
             self.learn()
         elif self.learning and self.laps:
@@ -547,16 +548,13 @@ class Recorder:
         ]  # fmt: skip
         row += self.done if laps else _ABSENT
         self.kept += 1
-        if self.drops:
-            self.events_done.clear()
-        elif self.device is None:
+        if self.device is None and not self.drops:
             self.rows.extend(row)
-        else:
+        elif not self.drops:
             row += _ABSENT
             self.pending.append((row, self.start_event, self.events_done[:], laps))
-            self.start_event = self.events_done[-1][1] if self.events_done else None
-            self.events_done.clear()
             self.collect()
+        self.start_event = self.events_done[-1][1] if self.events_done else None
         if flushes:
             self.flushed = ended
             self.flush()
@@ -584,6 +582,7 @@ class Recorder:
                 self.pool.append(start)
             self.rows.extend(row)
 
+    @_survives
     def flush(self):
         """Write the rows so far."""
         if not self.rows or self.folder is None:
@@ -675,18 +674,17 @@ class _Around:
 
 
 def size_of(batch, tensor):
-    """The rows of a batch: the length of its first tensor; 0 if it has none."""
-    if isinstance(batch, tensor):
-        return batch.shape[0] if batch.dim() else 0
-    if isinstance(batch, dict):
-        batch = batch.values()
-    elif not isinstance(batch, (list, tuple)):
+    """The rows of a batch: the length of its first tensor; 0 if it has none, or is no usual container."""
+    try:
+        if isinstance(batch, tensor):
+            return batch.shape[0] if batch.dim() else 0
+        if isinstance(batch, dict):
+            batch = batch.values()
+        elif not isinstance(batch, (list, tuple)):
+            return 0
+        return next(filter(None, (size_of(part, tensor) for part in batch)), 0)
+    except Exception:  # a nested tensor has no shape
         return 0
-    for part in batch:
-        size = size_of(part, tensor)
-        if size:
-            return size
-    return 0
 
 
 def memory_of(torch, device):
