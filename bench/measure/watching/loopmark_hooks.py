@@ -603,7 +603,7 @@ class Recorder:
     def fail(self, error):
         """Stop watching, and let the script go on."""
         self.error, self.laps = repr(error), False
-        self.uninstall()
+        self.forget()  # the optimizers' hooks stay: torch may be iterating over them
         sys.stderr.write(f"loopmark: the watching ended at step {self.step}: {self.error}\n")
 
     def install(self):
