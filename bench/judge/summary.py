@@ -172,11 +172,14 @@ def _with_courses(
             return None
         return course_of(*(table[table["case"] == case] for table in (steps, laps, blocks)))
 
-    rows = (
-        replace(row, watched=True, course=course(place), speedup=None, verdict=None)
-        for place, row in ((run.cases.index(row.case), row) for row in workload.rows)
-    )
-    return replace(workload, rows=tuple(rows))
+    def watched(row: Row) -> Row:
+        # The laps lengthen the steps that they time: only the phases' shares are the step's.
+        total, step = sum(row.phases.values()), row.step_seconds.value if row.step_seconds else 0.0
+        phases = {phase: seconds * step / total for phase, seconds in row.phases.items()} if total and step else None
+        row = replace(row, device_phases=phases) if row.device_phases else replace(row, host_phases=phases)
+        return replace(row, watched=True, course=course(run.cases.index(row.case)), speedup=None, verdict=None)
+
+    return replace(workload, rows=tuple(map(watched, workload.rows)))
 
 
 def _with_training(workload: WorkloadSummary, trained: TrainingSummary) -> WorkloadSummary:

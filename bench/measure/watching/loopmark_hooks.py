@@ -6,6 +6,8 @@ A step ends with the last ``optimizer.step()`` before the next forward or backwa
 to the next step. Laps share their boundaries, so the phases add up to the step. The sources of the marks are torch's
 hooks of optimizers and modules, and, where torch has none, a wrapper around ``zero_grad``, ``torch.autograd.backward``
 and the iterators of ``DataLoader``. Nothing here waits for a device. An error here ends the watching, not the script.
+
+Each hook asks first whether torch.compile traces it: what it read before would become a guard of the compiled code.
 """
 
 from __future__ import annotations
@@ -174,7 +176,7 @@ class Recorder:
         self.stepping += 1
 
     def after_optimizer(self, optimizer, args, kwargs):  # noqa: ARG002
-        if self.error or self.is_compiling() or threading.get_ident() != self.thread:
+        if self.is_compiling() or self.error or threading.get_ident() != self.thread:
             return
         self.stepping = max(0, self.stepping - 1)
         if self.capturing is not None:
@@ -211,7 +213,7 @@ class Recorder:
             os.kill(os.getpid(), signal.SIGINT)
 
     def before_forward(self, module, args):
-        if self.in_backward or self.error or self.is_compiling() or threading.get_ident() != self.thread:
+        if self.is_compiling() or self.in_backward or self.error or threading.get_ident() != self.thread:
             return
         self.depth += 1
         if self.depth > 1:
@@ -258,7 +260,7 @@ class Recorder:
         is_compiling, ident = self.is_compiling, threading.get_ident
 
         def backward(tensors, *args, **kwargs):
-            if self.in_backward or self.error or is_compiling():
+            if is_compiling() or self.in_backward or self.error:
                 return original(tensors, *args, **kwargs)
             if self.thread is None:
                 self.begin()
@@ -350,7 +352,7 @@ class Recorder:
         is_compiling, ident = self.is_compiling, threading.get_ident
 
         def zero_grad(optimizer, *args, **kwargs):
-            if not self.laps or self.in_backward or ident() != self.thread or is_compiling():
+            if is_compiling() or not self.laps or self.in_backward or ident() != self.thread:
                 return original(optimizer, *args, **kwargs)
             self.enter(ZERO_GRAD)
             try:
@@ -482,7 +484,7 @@ class Recorder:
     def choose(self, seconds):
         """Time the next step with laps or without, in quads of blocks; see ``new_quad``."""
         if self.learning or not self.learned:
-            self.laps = True
+            self.laps, self.counts = True, False
         elif self.turns is not None:
             self.turns.closed(self)
         else:
@@ -599,7 +601,7 @@ class Recorder:
     def fail(self, error):
         """Stop watching, and let the script go on."""
         self.error, self.laps = repr(error), False
-        self.uninstall()
+        self.forget()  # the optimizers' hooks stay: torch may be iterating over them
         sys.stderr.write(f"loopmark: the watching ended at step {self.step}: {self.error}\n")
 
     def install(self):

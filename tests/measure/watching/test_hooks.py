@@ -622,7 +622,7 @@ def test_an_error_in_a_hook_ends_the_watching_and_never_reaches_the_script(
     err = capsys.readouterr().err
     assert err.count("the watching ended at step") == 1
     assert "ValueError('broken')" in err
-    assert not watch.recorder.undo
+    assert not watch.recorder.handles
 
 
 class Odd(dict[str, Tensor]):
