@@ -108,8 +108,8 @@ def _drift(seconds: Floats) -> Estimate | None:
     logs = np.log([max(1e-9, float(np.median(seconds[part]))) for part in settled])
     slopes, covariance = np.polyfit(np.arange(STRETCHES), logs, 1, cov=True)
     slope, error = float(slopes[0]), math.sqrt(covariance[0, 0])
-    reach, half = STRETCHES - 1, t_quantile(STRETCHES - 2, SURE) * error
-    grown = Estimate(reach * slope, reach * (slope - half), reach * (slope + half)).map(math.expm1)
+    half = t_quantile(STRETCHES - 2, SURE) * error
+    grown = Estimate(slope, slope - half, slope + half).map(lambda each: math.expm1(STRETCHES * each))
     return grown if grown.excludes_zero and abs(grown.value) >= LEAST_DRIFT else None
 
 
