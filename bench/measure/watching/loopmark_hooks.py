@@ -295,11 +295,13 @@ class Recorder:
         return version is not None and version != self.version
 
     def note_loss(self, tensors):
-        """Read the loss now and then: it takes microseconds, and on a GPU the end of the step, where only `ab` may."""
+        """Read the loss now and then: it takes microseconds. On a GPU it would wait for the end of the step."""
         self.reads_loss = False
         loss = tensors[0] if isinstance(tensors, (tuple, list)) and tensors else tensors
         with contextlib.suppress(Exception):
-            if loss.numel() == 1 and (loss.device.type == "cpu" or self.turns is not None):
+            if loss.numel() == 1 and self.turns is not None:
+                self.loss = loss.detach()  # read after the turn
+            elif loss.numel() == 1 and loss.device.type == "cpu":
                 value = loss.item()
                 self.loss = value if math.isfinite(value) else math.inf  # NaN: not read
 
@@ -405,7 +407,7 @@ class Recorder:
         """The first backward pass or optimizer's step of this process."""
         self.thread, self.version, self.watched = threading.get_ident(), None, lambda: None
         self.last = self.before = clock()
-        if self.socket is not None:
+        if self.socket is not None and not rank_of(self.torch):  # the other ranks follow rank 0
             with contextlib.suppress(OSError):
                 self.turns = Turns(self.socket)
 
@@ -469,7 +471,8 @@ class Recorder:
             self.keep(step, ended, seconds)
         self.done = [0.0] * len(PHASES)
         self.events_done.clear()
-        if not self.forwarded and self.laps and self.learned < RELEARN and not self.learning:
+        free = self.turns is None or self.turns.lapped is None  # not within a block of a turn
+        if not self.forwarded and self.laps and self.learned < RELEARN and not self.learning and free:
             self.learn()
         elif self.learning and self.laps:
             self.learning = False
@@ -600,7 +603,7 @@ class Recorder:
 
     def fail(self, error):
         """Stop watching, and let the script go on."""
-        self.error, self.laps = repr(error), False
+        self.error, self.laps, self.turns = repr(error), False, None
         self.forget()  # the optimizers' hooks stay: torch may be iterating over them
         sys.stderr.write(f"loopmark: the watching ended at step {self.step}: {self.error}\n")
 
@@ -640,8 +643,9 @@ class Recorder:
         if self.error or self.thread is None:
             return
         with contextlib.suppress(Exception):
-            if self.ended is not None:
-                self.turns = None
+            if self.turns is not None:
+                self.turns.say({"ended": self.step + (self.ended is not None)})
+            elif self.ended is not None:
                 self.close()
             if self.pending:
                 self.collect(wait=False)
@@ -713,20 +717,20 @@ def rank_of(torch):
 class Turns:
     """The turns of `loopmark ab`: at the end of each block of steps the script waits until it is let go on.
 
-    A request is a line of JSON, ``{"order": [true, false], "steps": 5}``: after one step that does not count, a block
-    of five steps with laps and one without. The answer has both blocks. A block begins and ends where a forward pass
-    begins.
+    A request is a line of JSON, ``{"blocks": [[null, 1], [true, 5], [false, 5]]}``: a step that does not count, then
+    five with laps and five without. The answer has the last two blocks. A block begins and ends where a forward pass
+    begins. Devices are read between turns only. Where nobody asks any more, the process group ends: `ab` started it.
     """
 
     def __init__(self, path):
-        link = socket.socket(socket.AF_UNIX)
-        link.connect(path)
-        self.link = link.makefile("rw", encoding="utf-8")
-        self.plan, self.blocks, self.losses, self.left, self.lapped = deque(), [], [], 0, None
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(path)
+        self.link = self.socket.makefile("rw", encoding="utf-8")
+        self.plan, self.blocks, self.left, self.lapped, self.samples = deque(), [], 0, None, 0
         self.clear()
 
     def clear(self):
-        self.totals, self.events, self.start = [0.0] * len(PHASES), [], None
+        self.totals, self.events, self.start, self.loss = [0.0] * len(PHASES), [], None, None
 
     def add(self, recorder):
         """Add the laps of a step that is over."""
@@ -734,72 +738,73 @@ class Turns:
             self.totals[code] += seconds
         self.events += recorder.events_done
         recorder.events_done.clear()
-        if recorder.loss is not None:
-            self.losses.append(recorder.loss)
+        self.samples = recorder.samples_done or self.samples
+        self.loss = recorder.loss
 
     def closed(self, recorder):
         """A step is over: begin the next block if it was the last of its own."""
         self.left -= 1
-        recorder.reads_loss = self.left <= 1
-        if self.left > 0:
-            return
-        if self.lapped is not None:
-            self.end(recorder)
-        if not self.plan:
-            self.exchange(recorder)
-        if not self.plan:  # nobody asks for more steps
-            recorder.turns, recorder.laps = None, False
-            return
-        self.lapped, self.left = self.plan.popleft()
-        recorder.laps = bool(self.lapped)
-        recorder.reads_loss = self.left == 1
-        self.clear()
-        for code in range(len(PHASES)):
-            recorder.now[code] = 0.0
-        recorder.events_now.clear()
-        if recorder.device is not None:
-            self.start = recorder.event()
-        self.began = recorder.last = clock()
+        if self.left <= 0:
+            if self.lapped is not None:
+                self.end(recorder)
+            if not self.plan:
+                self.exchange(recorder)
+            if not self.plan:
+                return
+            self.lapped, self.left = self.plan.popleft()
+            recorder.laps = bool(self.lapped)
+            self.clear()
+            recorder.now[:] = [0.0] * len(PHASES)
+            recorder.events_now.clear()
+            if recorder.device is not None:
+                self.start = recorder.event()
+            self.began = recorder.last = clock()
+        recorder.reads_loss = recorder.laps and self.left == 1
 
     def end(self, recorder):
         """Keep the block that has ended."""
+        ended = clock()
         if recorder.laps:
             recorder.enter(FORWARD)
-        self.events += recorder.events_now
-        for code, seconds in enumerate(recorder.now):
-            self.totals[code] += seconds
+            ended = recorder.last
+        totals = [sum(pair) for pair in zip(self.totals, recorder.now)]  # noqa: B905 - not in Python 3.9
+        last = recorder.event() if recorder.device is not None else None
+        events = self.events + recorder.events_now if recorder.laps else []
+        block = {"lapped": self.lapped, "seconds": ended - self.began, "step": recorder.step - 1, "host": totals}
+        self.blocks.append((block, self.loss, self.start, events, last))
+
+    def read(self, block, loss, start, events, last):
+        """A block's answer, with the device's seconds: NaN where there is no device."""
         device, total = [math.nan] * len(PHASES), math.nan
-        if recorder.device is not None:
-            last = recorder.event()
-            recorder.torch.cuda.synchronize()
-            total, device, before = self.start.elapsed_time(last) / 1000, [0.0] * len(PHASES), self.start
-            for code, event in self.events if recorder.laps else ():
+        if last is not None:
+            last.synchronize()
+            total, device, before = start.elapsed_time(last) / 1000, [0.0] * len(PHASES), start
+            for code, event in events:
                 if event is not None:
                     device[code] += before.elapsed_time(event) / 1000
                     before = event
-        seconds = clock() - self.began
-        self.blocks.append({
-            "lapped": self.lapped, "seconds": seconds, "device_seconds": total, "step": recorder.step,
-            "host": self.totals, "device": device, "losses": self.losses,
-        })  # fmt: skip
-        self.losses = []
+        return {**block, "device_seconds": total, "device": device, "loss": None if loss is None else loss.item()}
 
     def exchange(self, recorder):
         """Send the blocks of the turn, and wait for the next request."""
-        answer = {
-            "facts": recorder.facts, "blocks": self.blocks, "samples": recorder.samples_done,
-            "memory": memory_of(recorder.torch, recorder.device),
-        }  # fmt: skip
-        self.blocks, self.lapped = [], None
-        try:
+        blocks, self.blocks, self.lapped = [self.read(*block) for block in self.blocks], [], None
+        memory = memory_of(recorder.torch, recorder.device)
+        self.say({"facts": recorder.facts, "blocks": blocks, "samples": self.samples, "memory": memory})
+        request = None
+        with contextlib.suppress(OSError, ValueError):
+            request = json.loads(self.link.readline())
+        if request:
+            self.plan.extend(request["blocks"])
+            return
+        recorder.forget()
+        recorder.turns, recorder.laps, recorder.error = None, False, "the comparison is over"
+        for number in (signal.SIGTERM, signal.SIGCONT):
+            os.kill(0, number)
+
+    def say(self, answer):
+        with contextlib.suppress(OSError):
             self.link.write(json.dumps(answer) + "\n")
             self.link.flush()
-            request = json.loads(self.link.readline() or "{}")
-        except (OSError, ValueError):
-            request = {}
-        if request:
-            self.plan.append((None, 1))
-            self.plan.extend((lapped, request["steps"]) for lapped in request["order"])
 
 
 class _AfterTorch:
