@@ -103,7 +103,7 @@ class Interpreter:
         with assignment.log.open("ab") as log:
             child = subprocess.Popen(
                 [str(self._python), "-c", BOOT, str(PACKAGE), str(theirs.fileno())],
-                env=_environment(self._variables),
+                env=side_environment(self._variables),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -115,7 +115,7 @@ class Interpreter:
         return StartedProcess(child), ours
 
 
-def _environment(variables: dict[str, str]) -> dict[str, str]:
+def side_environment(variables: dict[str, str]) -> dict[str, str]:
     """This process's environment with ``variables``. A side that sets OMP_WAIT_POLICY keeps its own waiting."""
     ours = dict(os.environ)
     if "OMP_WAIT_POLICY" in {**ours, **variables}:

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from loopmark.bench.errors import BadInput
@@ -17,10 +17,10 @@ FROM_TERMINAL = 0x80  # a signal's si_code where the kernel sent it: the termina
 PATIENCE_SECONDS = 10.0  # for a script that was asked to end, before it is asked more firmly
 
 
-def variables(folder: Path) -> dict[str, str]:
-    """The environment variables that load the hooks; the processes' rows go to ``folder``."""
-    path = os.pathsep.join(filter(None, (str(HOOKS), os.environ.get("PYTHONPATH"))))
-    return {FOLDER: str(folder), "PYTHONPATH": path}
+def variables(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """``environment`` with the variables that load the hooks; the processes' rows go to ``folder``."""
+    path = os.pathsep.join(filter(None, (str(HOOKS), environment.get("PYTHONPATH"))))
+    return {**environment, FOLDER: str(folder), "PYTHONPATH": path}
 
 
 class WatchedCommand:
@@ -28,7 +28,7 @@ class WatchedCommand:
 
     def __init__(self, command: Sequence[str], folder: Path, steps: int | None) -> None:
         """Start it. Raises BadInput if it cannot be started."""
-        environment = {**os.environ, **variables(folder), **({STEPS: str(steps)} if steps else {})}
+        environment = {**variables(folder, os.environ), **({STEPS: str(steps)} if steps else {})}
         waited = {signal.SIGCHLD, *FORWARDED}
         before = signal.pthread_sigmask(signal.SIG_BLOCK, waited)
         try:

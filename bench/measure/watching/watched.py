@@ -23,6 +23,13 @@ LATEST = 8  # readings, each of about half a second
 MEMORY_KIND = {"cpu": "resident set, read twice a second", "cuda": "device memory allocated"}
 
 
+def script_name(facts: dict[str, Any]) -> str:
+    """``train.py``: the script, as its report calls it; the package's name for a ``__main__.py``."""
+    script = Path(facts["argv"][0])
+    name = script.parent.name if script.name == "__main__.py" else script.name
+    return name if name not in ("", "-", "-c") else "python"
+
+
 class WatchedProcess:
     """The rows of one process, as its hooks write them; for the columns see ``loopmark_hooks``."""
 
@@ -55,10 +62,7 @@ class WatchedProcess:
 
     @property
     def name(self) -> str:
-        """``train.py``: the script, as its report calls it; the package's name for a ``__main__.py``."""
-        script = Path(self.facts["argv"][0])
-        name = script.parent.name if script.name == "__main__.py" else script.name
-        return name if name not in ("", "-", "-c") else "python"
+        return script_name(self.facts)
 
     @property
     def steps(self) -> int:
