@@ -61,7 +61,10 @@ EXAMPLES = {
     "run": ("--quick", "--workload resnet --loop compile,amp_bf16 --budget 20"),
     "watch": ("-- python train.py", "--steps 500 -- torchrun --nproc-per-node 2 train.py"),
     "train": ("--quick", "--workload resnet --loop amp_fp16,accumulate_2 --seeds 5"),
-    "ab": ("--workload resnet --base loop=eager --head loop=amp_bf16", "--base rev=main --loop loopmark_task.py:step"),
+    "ab": (
+        "--base rev=main --loop loopmark_task.py:step",
+        '--base "cmd=python train.py" --head "cmd=python train.py --amp"',
+    ),
     "find-batch": ("--workload resnet --loop amp_bf16,checkpoint", "--workload gpt --batch-size 4 --budget 300"),
     "ceilings": ("--budget 60 --threads 1", "--device cuda:1 --json"),
     "trace": ("amp_bf16+compile", "loopmark_task.py:step --workload gpt --steps 5 --out my-trace"),
