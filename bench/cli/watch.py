@@ -25,14 +25,14 @@ NOTHING_SEEN = 2
 
 def watch(
     command: Annotated[
-        list[str], typer.Argument(metavar="COMMAND...", help="Run this: python train.py, torchrun …, after --.")
+        list[str], typer.Argument(metavar="COMMAND", help="Run this: python train.py, torchrun …, after --.")
     ],
     steps: Annotated[int | None, typer.Option(help="End the command by Ctrl-C after this number of steps.")] = None,
     out: Annotated[Path, options.out("<machine>/<run>/")] = RESULTS,
 ) -> None:
-    """Run a training script, unedited, and time its steps phase by phase. At its end, at Ctrl-C or after --steps,
-    print where the time went, what stands out and what to try next, and write a report. The script's output, signals
-    and exit status stay its own; Loopmark writes to stderr.
+    """Time the steps of a training script, unedited.
+    At its end, at Ctrl-C or after --steps, print where the time went, what stands out and what to try next, and write
+    a report. The script's output, signals and exit status stay its own; Loopmark writes to stderr.
 
     Exit status: the command's, or 0 after --steps, 2 for bad input.
     """
