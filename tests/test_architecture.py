@@ -42,8 +42,9 @@ MAY_KNOW = {
         "loopmark.phases",
     ),
 }
-HOMES_OF_THE_WORK = ("loopmark.bench.measure.properties.step_checks",)
-"""The only module that names each phase itself, since it says which work belongs to it."""
+HOMES_OF_THE_WORK = ("loopmark.bench.measure.properties.step_checks", "loopmark.bench.measure.watching.loopmark_hooks")
+"""The only modules that name each phase themselves: they say which work belongs to it. The second runs in a Python that
+may lack Loopmark."""
 TORCH = ("loopmark.loops", "loopmark.bench.measure")
 """The only packages that may import torch."""
 

@@ -24,6 +24,7 @@ from loopmark.bench.cli.inspection import doctor, list_, memory, trace, verify
 from loopmark.bench.cli.invocation import BAD_INPUT, CRASHED, INTERRUPTED
 from loopmark.bench.cli.measure import ceilings, find_batch, run, train
 from loopmark.bench.cli.report import report
+from loopmark.bench.cli.watch import watch
 from loopmark.bench.errors import BadInput
 from loopmark.bench.report.text import plain
 
@@ -42,6 +43,7 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
     "begin": {"init": init},
     "measure": {
         "run": run,
+        "watch": watch,
         "train": train,
         "ab": ab,
         "find-batch": find_batch,
@@ -57,8 +59,12 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
 EXAMPLES = {
     "init": ("", "train.py --force"),
     "run": ("--quick", "--workload resnet --loop compile,amp_bf16 --budget 20"),
+    "watch": ("-- python train.py", "--steps 500 -- torchrun --nproc-per-node 2 train.py"),
     "train": ("--quick", "--workload resnet --loop amp_fp16,accumulate_2 --seeds 5"),
-    "ab": ("--workload resnet --base loop=eager --head loop=amp_bf16", "--base rev=main --loop loopmark_task.py:step"),
+    "ab": (
+        "--base rev=main --loop loopmark_task.py:step",
+        '--base "cmd=python train.py" --head "cmd=python train.py --amp"',
+    ),
     "find-batch": ("--workload resnet --loop amp_bf16,checkpoint", "--workload gpt --batch-size 4 --budget 300"),
     "ceilings": ("--budget 60 --threads 1", "--device cuda:1 --json"),
     "trace": ("amp_bf16+compile", "loopmark_task.py:step --workload gpt --steps 5 --out my-trace"),
@@ -113,7 +119,9 @@ def epilog(command: str) -> str:
 
 for _panel, _commands in PANELS.items():
     for _name, _function in _commands.items():
-        app.command(_name, rich_help_panel=_panel, epilog=epilog(_name))(_function)
+        # The options after a watched command's first word are its own.
+        own = {"ignore_unknown_options": True, "allow_interspersed_args": False} if _name == "watch" else {}
+        app.command(_name, rich_help_panel=_panel, epilog=epilog(_name), context_settings=own)(_function)
 
 
 def main() -> NoReturn:

@@ -31,7 +31,7 @@ def ab(
         options.value(
             "KEY=VALUE",
             "Set the base side: loop=, workload=, rev= (a git revision), python= (an interpreter), "
-            "env=NAME=value. Repeat it, or use commas.",
+            "env=NAME=value, or cmd= (a training script, unedited). Repeat it, or use commas.",
         ),
     ] = None,
     head: Annotated[list[str] | None, options.value("KEY=VALUE", "Set the head side, likewise.")] = None,
@@ -53,6 +53,12 @@ def ab(
         ),
     ] = "1%",
     threshold: Annotated[str, options.value("SHARE", "Allow the head's step to be slower by this share.")] = "0",
+    sequential: Annotated[
+        bool,
+        typer.Option(
+            "--sequential", help="Run launches one after the other, for sides that block each other. It sees less."
+        ),
+    ] = False,
     seed: options.Seed = 0,
     threads: options.Threads = None,
     limit: options.Limit = 300.0,
@@ -67,6 +73,14 @@ def ab(
     Exit status: 0 no regression, 1 regression, 2 bad input, 3 inconclusive, 4 not comparable.
     """
     refuse_unwritable(junit, markdown)
+    of_loops: dict[str, object] = {
+        "--workload": workload,
+        "--loop": loop,
+        "--baseline": baseline,
+        "--device": device,
+        "--size": size,
+    }
+    of_loops |= {"--batch-size": batch_size, "--seed": seed or None, "--threads": threads}
     if baseline is not None:
         if not baseline or any(side.startswith("loop=") for side in base or []):
             raise BadInput("--baseline names the base's loop: give it a name, and no --base loop= beside it")
@@ -77,7 +91,7 @@ def ab(
     from loopmark.bench.judge.finding import Judgement
     from loopmark.bench.judge.sequential_comparison import DecisionRules, judge_comparison
     from loopmark.bench.judge.settings import parse_false_alarms, parse_share
-    from loopmark.bench.measure.sides import parse_side, prepare_comparison
+    from loopmark.bench.measure.sides import parse_side, prepare_comparison, refuse_commands
     from loopmark.bench.records.comparison import calibrations_of
 
     rules = DecisionRules(
@@ -86,6 +100,7 @@ def ab(
         step_threshold=parse_share(threshold, "--threshold"),
     )
     sides_asked_for = parse_side(base or [], "--base"), parse_side(head or [], "--head")
+    refuse_commands(*sides_asked_for, of_loops)
     console = invocation.console
     if not base and not head:  # warn before the budget is spent
         note = "neither --base nor --head is given: both sides are the same, and any difference is this machine's noise"
@@ -96,9 +111,10 @@ def ab(
             prepare_comparison(*sides_asked_for, invocation.plan, workload=workload, loop=loop) as sides,
             RunProgress(console) as progress,
         ):
-            comparison, sequential, folder = _compare(sides, invocation, rules, progress)
+            measurement = sides.measurement(invocation.plan, sequential=sequential)
+            comparison, judged, folder = _compare(sides, measurement, invocation, rules, progress)
         known = calibrations_of(comparison.machine.name, out, REFERENCE)
-        judgement = judge_comparison(comparison, sequential, rules, (f"kept in {folder}", *quotations(known)))
+        judgement = judge_comparison(comparison, judged, rules, (f"kept in {folder}", *quotations(known)))
     except NotComparable as refusal:
         before, after = (" ".join(side or ()) or "as it is" for side in (base, head))
         judgement = Judgement("ab", before, after, (), rules.false_alarms, refusal=str(refusal))
@@ -167,7 +183,11 @@ def decide(
 
 
 def _compare(
-    sides: "PreparedComparison", invocation: Invocation, rules: "DecisionRules", progress: RunProgress
+    sides: "PreparedComparison",
+    measurement: "PairedMeasurement",
+    invocation: Invocation,
+    rules: "DecisionRules",
+    progress: RunProgress,
 ) -> "tuple[Comparison, SequentialComparison, Path]":
     """Measure until the verdict is certain, the budget is spent or Ctrl-C is pressed, and keep what was measured."""
     import pandas as pd
@@ -176,7 +196,7 @@ def _compare(
     from loopmark.bench.records.samples import write_with_tables
 
     plan, facts = invocation.plan, invocation.facts
-    with sides.measurement(plan) as measurement:
+    with measurement:
         decision = decide(measurement, plan.budget_seconds, rules, progress)
     if decision.sequential is None:
         raise KeyboardInterrupt
@@ -189,7 +209,7 @@ def _compare(
         command=plan.command,
         base=base,
         head=head,
-        device=plan.device,
+        device=measurement.device,
         size=plan.size,
         seed=plan.seed,
         budget_seconds=plan.budget_seconds,

@@ -60,6 +60,8 @@ class Invocation:
 
     def __init__(self, out: Path | None, as_json: bool, conditions: Conditions, **plan_options: Any) -> None:
         if out is not None:
+            from loopmark.bench.records.store import refuse_unwritable_folder
+
             refuse_unwritable_folder(out)
         self.console = StderrConsole()
         if not as_json and self.console.is_terminal:
@@ -134,13 +136,6 @@ def print_json(content: dict[str, Any]) -> None:
 def print_warnings(console: StderrConsole, warnings: Iterable[str]) -> None:
     for warning in warnings:
         console.note(f"warning: {plain(warning)}", "yellow")
-
-
-def refuse_unwritable_folder(out: Path) -> None:
-    """Raise BadInput if this folder of results could not be created or written to."""
-    there = next((folder for folder in (out, *out.parents) if folder.exists()), Path())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise BadInput(f"cannot write to {out}: {there} is not a folder that you may write to; choose another --out")
 
 
 def refuse_unwritable(*paths: Path | None) -> None:

@@ -145,6 +145,8 @@ def judge_comparison(
     """The judgement of the comparison; ``facts`` are more sentences from the caller."""
     base, head = comparison.base, comparison.head
     how = "forked from one server" if comparison.shared_server else "each side forked from a server of its own"
+    if "cmd" in base.given:
+        how = "every command started afresh"
     pairs = f"{len(comparison.pairs)} launch pair{'s' if len(comparison.pairs) > 1 else ''}"
     ended = f"{comparison.pairs[-1].ended_seconds:.0f} s{', interrupted' if comparison.interrupted else ''}"
     effect = sequential.smallest_effect()
@@ -161,6 +163,8 @@ def judge_comparison(
     given = {key: [side.get(key, "as it is") for side in ran] for key in [*base.given, *head.given]}
     differing = [f"{key} {before} → {now}" for key, (before, now) in given.items() if before != now]
     warnings = list(comparison.warnings)
+    if not all(pair.in_turns for pair in comparison.pairs):
+        how += ", one after the other: they do not share the moment, so this sees less than turns"
     if base.phases != head.phases:
         warnings.append("the sides have different phases; only those that both have are compared")
     if "compile" in f"{base.loop} {head.loop}":
@@ -189,13 +193,19 @@ def pair_values(pair: Pair, blocks: pd.DataFrame, phases: pd.DataFrame, *, laps_
     and of those from head to base, so neither a steady drift nor a burst of noise moves it. On a shared machine the
     time of a step changes like a random walk, so only neighbours compare: on two shared cores the value varied by a
     third to a half less than with the means of quads. A slowdown of only some steps shows less in it than in a mean.
+
+    Launches that ran one after the other have no neighbours: the medians of their turns compare, and nothing within the
+    pair tells how certain that is.
     """
     counted = blocks if laps_count else blocks[~blocks["lapped"]]
     seconds = pd.Series(np.log(block_seconds(counted)), counted.index)
     logs, uncertainties, base, head = {}, {}, {}, {}
     for metric, values, table in ((STEP, seconds, counted), *_phase_values(phases)):
-        logs[metric], uncertainties[metric] = _neighbours(values, table)
         base[metric], head[metric] = (math.exp(float(values[table["head"] == side].median())) for side in (False, True))
+        if pair.in_turns:
+            logs[metric], uncertainties[metric] = _neighbours(values, table)
+        else:
+            logs[metric] = math.log(head[metric] / base[metric])
     if pair.base_peak_memory_bytes and pair.head_peak_memory_bytes and not pair.compiled:
         base[MEMORY], head[MEMORY] = float(pair.base_peak_memory_bytes), float(pair.head_peak_memory_bytes)
         logs[MEMORY] = math.log(head[MEMORY] / base[MEMORY])

@@ -12,6 +12,7 @@ import pandas as pd
 from loopmark.bench.cores import over_cores
 from loopmark.bench.judge import comparison
 from loopmark.bench.judge.bounds import Bound, Roofline, bounds, flops_of, roofline
+from loopmark.bench.judge.course import Course, course_of, in_stretches
 from loopmark.bench.judge.laps import counted_blocks, laps_by_case, phase_seconds
 from loopmark.bench.judge.statistics import Estimate, student
 from loopmark.bench.judge.training import TrainedRow, TrainingSummary
@@ -49,6 +50,8 @@ class Row:
     lost_at_step: int | None = None  # first step with a NaN or infinite loss, in any launch; no speed is claimed then
     roofline: Roofline | None = None  # its distance to the device's best; None if unknown
     trained: TrainedRow | None = None  # its equivalence to the baseline and its learning; None if not trained
+    watched: bool = False  # True for a process of a watched script
+    course: Course | None = None  # of a watched script with enough steps
 
     @property
     def is_baseline(self) -> bool:
@@ -127,9 +130,19 @@ def lost_at_step(losses: pd.DataFrame) -> dict[Hashable, int]:
 
 
 def summarise(
-    run: Run, samples: Samples, trained: TrainingSummary | None = None, ceilings: Ceilings | None = None
+    run: Run,
+    samples: Samples,
+    trained: TrainingSummary | None = None,
+    ceilings: Ceilings | None = None,
+    steps: pd.DataFrame | None = None,
 ) -> Summary:
-    """Judge the speed of every case of ``run``, and add its training and its device's ceilings if known."""
+    """Judge the speed of every case of ``run``, and add its training and its device's ceilings if known.
+
+    ``steps``: those of a watched script; see ``loopmark.bench.records.watching``.
+    """
+    laps = samples.phases
+    if run.watched is not None:
+        samples = in_stretches(samples)
     blocks = samples.blocks.loc[counted_blocks(samples.blocks), list(comparison.FIGURES)]
     lost = lost_at_step(samples.losses)
     names, phases = dict.fromkeys(case.workload for case in run.cases), _phases_by_case(run, samples)
@@ -144,7 +157,29 @@ def summarise(
         workloads = tuple(_with_training(workload, trained) for workload in workloads)
     if ceilings is not None:
         workloads = tuple(_with_rooflines(workload, ceilings) for workload in workloads)
+    if run.watched is not None:
+        workloads = tuple(_with_courses(workload, run, laps, samples.blocks, steps) for workload in workloads)
     return Summary(run, workloads, trained)
+
+
+def _with_courses(
+    workload: WorkloadSummary, run: Run, laps: pd.DataFrame, blocks: pd.DataFrame, steps: pd.DataFrame | None
+) -> WorkloadSummary:
+    """The rows of a watched script, each a process with its course; none is faster than another."""
+
+    def course(case: int) -> Course | None:
+        if steps is None:
+            return None
+        return course_of(*(table[table["case"] == case] for table in (steps, laps, blocks)))
+
+    def watched(row: Row) -> Row:
+        # The laps lengthen the steps that they time: only the phases' shares are the step's.
+        total, step = sum(row.phases.values()), row.step_seconds.value if row.step_seconds else 0.0
+        phases = {phase: seconds * step / total for phase, seconds in row.phases.items()} if total and step else None
+        row = replace(row, device_phases=phases) if row.device_phases else replace(row, host_phases=phases)
+        return replace(row, watched=True, course=course(run.cases.index(row.case)), speedup=None, verdict=None)
+
+    return replace(workload, rows=tuple(map(watched, workload.rows)))
 
 
 def _with_training(workload: WorkloadSummary, trained: TrainingSummary) -> WorkloadSummary:

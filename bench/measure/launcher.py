@@ -71,6 +71,17 @@ class ForkServer:
         return process, ours
 
 
+def side_environment(variables: dict[str, str]) -> dict[str, str]:
+    """This process's environment with ``variables``. A side that sets OMP_WAIT_POLICY keeps its own waiting."""
+    ours = dict(os.environ)
+    if "OMP_WAIT_POLICY" in {**ours, **variables}:
+        if ours.get("GOMP_SPINCOUNT") == SPIN_COUNT:
+            del ours["GOMP_SPINCOUNT"]  # it would override OMP_WAIT_POLICY
+    else:
+        ours.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+    return {**ours, **variables}
+
+
 def apart(function: Callable[..., T], *arguments: Any) -> T:
     """The result of ``function(*arguments)``, called in a new process.
 

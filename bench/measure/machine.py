@@ -7,7 +7,7 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -60,7 +60,7 @@ def describe_environment(threads: int, cores: tuple[int, ...]) -> Environment:
         cudnn=str(cudnn) if cudnn else None,
         driver=driver_version(),
         packages=_versions(),
-        variables={n: v for n, v in sorted(os.environ.items()) if n.startswith(VARIABLES) or n in VARIABLES_ALONE},
+        variables=variables_in(os.environ),
         threads=threads,
         cores=cores,
         cpu_capability=torch.backends.cpu.get_cpu_capability(),
@@ -69,6 +69,11 @@ def describe_environment(threads: int, cores: tuple[int, ...]) -> Environment:
         governor=text_of(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
         repository=None if repository == own else repository,
     )
+
+
+def variables_in(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables of ``environment`` that can change speed."""
+    return {n: v for n, v in sorted(environment.items()) if n.startswith(VARIABLES) or n in VARIABLES_ALONE}
 
 
 class CommandFacts:

@@ -158,19 +158,22 @@ class DeviceMemory:
 
 
 class ResidentMemory:
-    """Bytes of the process in physical memory, including torch's own code and data."""
+    """Bytes of this process, or another one, in physical memory, including torch's own code and data."""
 
     kind = "resident set"
+
+    def __init__(self, pid: int | None = None) -> None:
+        self._files = Path(f"/proc/{pid or 'self'}")
 
     def reset(self) -> None:
         """Reset the peak, where the kernel allows it (Linux 4.0 and later)."""
         try:
-            Path("/proc/self/clear_refs").write_text("5")
+            (self._files / "clear_refs").write_text("5")
         except OSError:
             self.kind = "resident set since launch"
 
     def read(self) -> int | None:
-        if (status := Path("/proc/self/status")).exists():
+        if (status := self._files / "status").exists():
             line = next((row for row in status.read_text().splitlines() if row.startswith("VmHWM:")), None)
             return int(line.split()[1]) * 1024 if line else None
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -108,7 +108,7 @@ class WorkerProcess:
             self.kill()
             # The kernel kills a process when memory runs out.
             killed = code == -signal.SIGKILL
-            raise CaseEnded("failed", _manner_of_death(code, self._log), ran_out_of="host memory" if killed else None)
+            raise CaseEnded("failed", manner_of_death(code, self._log), ran_out_of="host memory" if killed else None)
         self._busy = False
         if isinstance(given, Failed):
             status: Status = "skipped" if given.skipped else "failed"
@@ -150,7 +150,7 @@ class _Client:
         return lambda **arguments: self._process.ask(request, arguments, self._limit_seconds, self._ours)
 
 
-def _manner_of_death(code: int | None, log: Path) -> str:
+def manner_of_death(code: int | None, log: Path) -> str:
     if code is not None and code < 0:
         name = signal.Signals(-code).name if -code in set(signal.Signals) else "a signal"
         hint = "; the system sends it when memory runs out" if name == "SIGKILL" else ""

@@ -27,7 +27,7 @@ from typing import Self
 from loopmark.bench.errors import BadInput
 from loopmark.bench.measure.assignment import Assignment
 from loopmark.bench.measure.entry import PACKAGE, PRELOAD, RESTORE, enter, leave_working_directory
-from loopmark.bench.measure.launcher import SPIN_COUNT, modules_of_workloads
+from loopmark.bench.measure.launcher import modules_of_workloads, side_environment
 
 BOOT = """
 import sys
@@ -71,7 +71,7 @@ class SideServer:
         with theirs, _without_randomisation() as self.has_fixed_layout:
             self._server = subprocess.Popen(
                 [str(python), "-c", BOOT, str(PACKAGE), str(theirs.fileno())],
-                env=_padded(_environment(variables), _environment(others), modules),
+                env=_padded(side_environment(variables), side_environment(others), modules),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -180,17 +180,6 @@ def serve(descriptor: int) -> None:
             connection.close()
             with contextlib.suppress(BrokenPipeError):
                 told.send(process.pid)
-
-
-def _environment(variables: dict[str, str]) -> dict[str, str]:
-    """This process's environment with ``variables``. A side that sets OMP_WAIT_POLICY keeps its own waiting."""
-    ours = dict(os.environ)
-    if "OMP_WAIT_POLICY" in {**ours, **variables}:
-        if ours.get("GOMP_SPINCOUNT") == SPIN_COUNT:
-            del ours["GOMP_SPINCOUNT"]  # it would override OMP_WAIT_POLICY
-    else:
-        ours.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
-    return {**ours, **variables}
 
 
 def _padded(environment: dict[str, str], others: dict[str, str], modules: str) -> dict[str, str]:

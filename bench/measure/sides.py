@@ -1,11 +1,12 @@
-"""Both sides of a comparison: from options such as ``rev=main`` to assignments that can be launched."""
+"""Both sides of a comparison: from options such as ``rev=main`` to what can be launched."""
 
 import difflib
 import os
 import re
+import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,13 +21,15 @@ from loopmark.bench.measure.machine import available_cores
 from loopmark.bench.measure.paired_measurement import PairedMeasurement, PreparedSide
 from loopmark.bench.measure.revisions import refuse_absent, resolve, working_tree, worktree
 from loopmark.bench.measure.side_server import SideServer
+from loopmark.bench.measure.watching.launched_script import Script
+from loopmark.bench.measure.watching.watched import SCRIPT
 from loopmark.bench.records.run import Plan
 from loopmark.loops.catalog import find_loop, find_workload
 from loopmark.loops.loop import EAGER
 from loopmark.loops.user_code import BadSpec
 from loopmark.loops.workload import Size
 
-KEYS = ("loop", "workload", "rev", "python", "env")
+KEYS = ("loop", "workload", "rev", "python", "env", "cmd")
 _NEXT_KEY = re.compile(rf"[,\s]+(?=(?:{'|'.join(KEYS)})=)")
 _VARIABLE = re.compile(r"[A-Za-z_]\w*")
 
@@ -40,11 +43,13 @@ class SideOptions:
     revision: str | None = None
     python: Path | None = None
     variables: dict[str, str] = field(default_factory=dict)
+    command: str | None = None  # of a training script, with its interpreter if ``python`` names one
 
     @property
     def given(self) -> dict[str, str]:
         """The options that were given, by the names used on the command line."""
         named = {"loop": self.loop, "workload": self.workload, "rev": self.revision, "python": self.python}
+        named["cmd"] = self.command
         return {
             **{key: str(value) for key, value in named.items() if value is not None},
             **{f"env {name}": value for name, value in self.variables.items()},
@@ -80,7 +85,42 @@ def parse_side(options: Sequence[str], flag: str) -> SideOptions:
             raise BadInput(f"{flag} gives {key} twice; give it once")
         found[key] = value.strip()
     python = _interpreter(found["python"], flag) if "python" in found else None
-    return SideOptions(found.get("loop"), found.get("workload"), found.get("rev"), python, variables)
+    if "cmd" in found:
+        _words(found["cmd"], python, flag)
+        if beside := [key for key in ("loop", "workload") if key in found]:
+            raise BadInput(f"{flag} gives cmd= and {beside[0]}=; a command trains its own model, so leave that out")
+    return SideOptions(found.get("loop"), found.get("workload"), found.get("rev"), python, variables, found.get("cmd"))
+
+
+_PYTHON = re.compile(r"python(\d+(\.\d+)?)?")
+
+
+def _words(command: str, python: Path | None, flag: str) -> tuple[str, ...]:
+    """The words of a ``cmd=``, started by ``python`` if it is given."""
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise BadInput(f"{flag} cmd={command}: {error}; quote it as in a shell") from None
+    if not words:
+        raise BadInput(f"{flag} cmd= has no words; give a command, as in cmd=python train.py")
+    if python is None:
+        return tuple(words)
+    if not _PYTHON.fullmatch(Path(words[0]).name):
+        raise BadInput(f"{flag} python= needs a command that begins with python, and this one begins with {words[0]}")
+    return str(python), *words[1:]
+
+
+def refuse_commands(base: SideOptions, head: SideOptions, options: Mapping[str, object]) -> None:
+    """Raise BadInput where only one side is a command, or an option of loops in ``options`` is set beside one."""
+    commands = {"--base": base.command, "--head": head.command}
+    if not any(commands.values()):
+        return
+    for flag, command in commands.items():
+        if command is None:
+            raise BadInput(f'{flag} has no cmd=; give both sides one, as in {flag} "cmd=python train.py"')
+    for flag, value in options.items():
+        if value is not None:
+            raise BadInput(f"{flag} is for loops; with cmd=, the script decides it: leave {flag} out")
 
 
 def side_threads(side: SideOptions, flag: str, default: int, cores: int) -> int:
@@ -112,8 +152,8 @@ class PreparedComparison:
     head: PreparedSide
     shared_server: bool
 
-    def measurement(self, plan: Plan) -> PairedMeasurement:
-        found = PairedMeasurement(self.base, self.head, plan)
+    def measurement(self, plan: Plan, *, sequential: bool = False) -> PairedMeasurement:
+        found = PairedMeasurement(self.base, self.head, plan, sequential=sequential)
         servers = [side.launcher for side in (self.base, self.head) if isinstance(side.launcher, SideServer)]
         if not all(server.has_fixed_layout for server in servers):
             found.warnings.append(
@@ -131,25 +171,27 @@ def prepare_comparison(
 
     One server forks both sides where both run in this interpreter and environment, so that they differ only in the
     given options. Otherwise each side has a server of its own. ``workload`` and ``loop`` are the defaults of a side
-    that names none; ``slowdown`` is the share of the head's time added on purpose.
+    that names none; ``slowdown`` is the share of the head's time added on purpose. Both sides have a command, or none.
 
     Raises BadInput for an unknown loop, workload, revision or interpreter, and NotComparable for a loop or workload
     that cannot run on this machine.
     """
     asked = {"base": base, "head": head}
-    shared = all(side.python in (None, OWN_INTERPRETER) and not side.variables for side in asked.values())
+    scripts = {name: _words(side.command, side.python, f"--{name}") for name, side in asked.items() if side.command}
+    shared = not scripts and all(s.python in (None, OWN_INTERPRETER) and not s.variables for s in asked.values())
     cores = available_cores()
     most = len(cores) or plan.threads
     threads = {name: side_threads(side, f"--{name}", plan.threads, most) for name, side in asked.items()}
     workloads = {name: side.workload or workload or DEFAULT_WORKLOAD for name, side in asked.items()}
     loops = {name: side.loop or loop or EAGER.name for name, side in asked.items()}
+    loops |= dict.fromkeys(scripts, SCRIPT)
     for name, side in asked.items():
-        if side.revision is None and side.python is None and not side.variables:
+        if not scripts and side.revision is None and side.python is None and not side.variables:
             _refuse_unknown(workloads[name], loops[name], plan.device)
     revisions = {name: side.revision for name, side in asked.items() if side.revision is not None}
     clean = len(revisions) == len(asked)
     commits = {name: resolve(revision, f"--{name}", clean=clean) for name, revision in revisions.items()}
-    for name, revision in revisions.items():
+    for name, revision in revisions.items() if not scripts else ():
         refuse_absent(workloads[name], loops[name], revision, commits[name], f"--{name}")
     with ExitStack() as stack:
         places = dict.fromkeys(asked, working_tree() if commits else None)
@@ -158,7 +200,7 @@ def prepare_comparison(
         own_loops = not commits
         launchers: dict[str, Launcher] = dict.fromkeys(asked, ForkServer(own_loops=own_loops)) if shared else {}
         for (name, side), other in zip(asked.items(), (head, base), strict=True):
-            if not shared:
+            if not shared and not scripts:
                 server = SideServer(
                     side.python or OWN_INTERPRETER,
                     side.variables,
@@ -184,7 +226,13 @@ def prepare_comparison(
                 tree=places[name],
                 slowdown=slowdown if name == "head" else 0.0,
             )
-            return PreparedSide(name, side.given, commits.get(name, "")[:12] or None, assignment, launchers[name])
+            launcher: Launcher | Script
+            if name in scripts:
+                tree = places[name]
+                launcher = Script(scripts[name], side.variables, tree.folder if tree else Path.cwd())
+            else:
+                launcher = launchers[name]
+            return PreparedSide(name, side.given, commits.get(name, "")[:12] or None, assignment, launcher)
 
         yield PreparedComparison(prepared("base", base), prepared("head", head), shared)
 

@@ -16,7 +16,7 @@ COMPARISON_FILE = "comparison.json"
 
 @dataclass(frozen=True)
 class Side:
-    given: dict[str, str]  # `loop`, `workload`, `rev`, `python` and `env NAME`, as given
+    given: dict[str, str]  # `loop`, `workload`, `rev`, `python`, `cmd` and `env NAME`, as given
     workload: str
     loop: str
     commit: str | None  # of its own worktree; None if the files were measured in place
@@ -31,7 +31,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Pair:
-    """A fresh process of each side; both took turns."""
+    """A fresh process of each side."""
 
     index: int
     head_first: bool  # True if the head's process was started first, chosen at random
@@ -41,6 +41,7 @@ class Pair:
     head_peak_memory_bytes: int | None
     compiled: bool = False  # True if it compiled with an empty cache, unlike later launches
     head_lost_at_step: int | None = None  # the first step whose loss was not finite on the head
+    in_turns: bool = True  # False if one ran after the other; the rows' ``quad`` is then the number of the turn
 
 
 @dataclass(frozen=True)

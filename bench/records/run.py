@@ -210,12 +210,22 @@ class CommandRecord:
 
 
 @dataclass(frozen=True)
+class Watched:
+    """The script of a watched run."""
+
+    exit_status: int | None  # None in a trainer, whose process goes on
+    optimizers: tuple[str, ...]  # names of their types
+    asked_steps: int | None  # the number after which it was to end; None if it ended by itself
+
+
+@dataclass(frozen=True)
 class Run(CommandRecord):
     """One `loopmark run`, without its samples."""
 
     cases: tuple[Case, ...]
     warnings: tuple[str, ...] = ()
     imported_from: str | None = None  # the tool that measured it, if not Loopmark; None and empty then mean unknown
+    watched: Watched | None = None  # the script, where one was watched
     format_version: int = 1
 
     @property

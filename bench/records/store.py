@@ -66,6 +66,13 @@ def is_of_a_run(path: Path) -> bool:
     return (path.name in own or path.suffix == ".parquet") and (path.parent / RUN_FILE).exists()
 
 
+def refuse_unwritable_folder(out: Path) -> None:
+    """Raise BadInput if this folder of results could not be created or written to."""
+    there = next((folder for folder in (out, *out.parents) if folder.exists()), Path())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise BadInput(f"cannot write to {out}: {there} is not a folder that you may write to; choose another --out")
+
+
 def remove_if_empty(folder: Path) -> None:
     with contextlib.suppress(OSError):
         if [file.name for file in folder.iterdir()] == [".gitignore"]:

@@ -9,9 +9,11 @@ from rich.console import Console
 from rich.text import Text
 
 from loopmark.bench.judge.choice import Choice, ahead_from
+from loopmark.bench.judge.course import LEAST_STEPS
 from loopmark.bench.judge.summary import Row, Summary, WorkloadSummary
 from loopmark.bench.records.run import CommandRecord
 from loopmark.bench.report import cells, show
+from loopmark.bench.report.course import stands_out, to_try
 from loopmark.bench.report.table import GAP, NAME_WIDTH, Cell, Column, Table, ends, figure
 from loopmark.bench.report.takeaway import answer, astray, choice_of, gain, hot_spot, loop_spec, spec_of
 from loopmark.bench.report.text import elide, listed, plain, short
@@ -34,6 +36,10 @@ def cards(summary: Summary) -> list[Card]:
 
 
 def _card(workload: WorkloadSummary, summary: Summary) -> Card:
+    if summary.run.watched is not None:
+        return Card(
+            workload.workload, (), tuple(f"{note[:1].upper()}{note[1:]}." for note in _watched(workload, summary))
+        )
     choice, uses = choice_of(workload), list[Use]()
     notes = ["interrupted before all was measured" if summary.interrupted else ""]
     if choice is None:
@@ -46,6 +52,21 @@ def _card(workload: WorkloadSummary, summary: Summary) -> Card:
     names = tuple(short(row.case.label) for row in workload.rows)
     told = (note if note.startswith(names) else f"{note[:1].upper()}{note[1:]}" for note in notes if note)
     return Card(workload.workload, tuple(uses), tuple(f"{note}." for note in told))
+
+
+def _watched(workload: WorkloadSummary, summary: Summary) -> Iterator[str]:
+    """The answer for a watched script: its first process's step, what stands out, and what to try next."""
+    row = workload.base
+    if row is None:
+        yield answer(workload, summary.run)
+        return
+    typical = [name for name in cells.phase_names([row]) if row.phases.get(name)]
+    yield f"a step: {', '.join(f'{name} {cells.phase(name, row.phases)}' for name in typical)}"
+    if row.course is None:
+        yield f"fewer than {LEAST_STEPS} steps: too few for what drifts and what stands out"
+        return
+    yield from stands_out(row.course)
+    yield from (f"next: {text}" for text in to_try(row.course, summary.run))
 
 
 def _uses(choice: Choice) -> Iterator[Use]:

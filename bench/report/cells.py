@@ -31,7 +31,7 @@ DIGEST = 6  # characters of a data set's hash that are printed
 
 def speedup(row: Row) -> str:
     """``1.21x [1.19, 1.23]``, ``~ [0.99, 1.01]`` without a claim, ``baseline`` for the baseline."""
-    if row.is_baseline:
+    if row.is_baseline and not row.watched:
         return "baseline"
     if row.speedup is None:
         return show.ABSENT
@@ -138,6 +138,8 @@ def compilation(one: Compilation, where: str = "") -> Iterator[str]:
 
 def noise(workload: WorkloadSummary) -> str:
     """The noise floor, and what follows from it."""
+    if any(row.watched for row in workload.rows):
+        return "one launch: an interval is over ten stretches of it, and another launch may differ by more"
     if workload.noise_floor is None:
         return (
             f"noise floor not measured: it needs {short(workload.baseline)}, its repetition, and two launches of both"
@@ -150,6 +152,8 @@ def noise(workload: WorkloadSummary) -> str:
 def lap_cost(workload: WorkloadSummary) -> str:
     """The cost of timing the phases, over all loops together; empty where it was not measured."""
     cost, base = workload.instrumentation, workload.base
+    if base is not None and base.watched:
+        return watching_cost(base)
     if cost is None or not show.known(cost.value):
         return ""
     text = f"timing the phases costs {show.overhead_range(cost)}"
@@ -157,6 +161,18 @@ def lap_cost(workload: WorkloadSummary) -> str:
     if allowed or not cost.low > MOST_LAP_COST:
         return text
     return f"{text}, more than allowed: phase times are distorted, so rely on whole steps"
+
+
+def watching_cost(row: Row) -> str:
+    """The time that the hooks cost a watched script; empty where it was not measured."""
+    if row.course is None or row.course.lap_cost is None:
+        return ""
+    share, cost = row.course.lapped, row.course.lap_cost
+    whole = cost.map(lambda ratio: 1 + share * (ratio - 1))
+    return (
+        f"watching cost {show.overhead_range(whole)} of the time: {show.percent(share)} of the steps were timed phase "
+        f"by phase, which takes {show.overhead_range(cost)}"
+    )
 
 
 def attention(workload: WorkloadSummary) -> str:

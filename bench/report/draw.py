@@ -14,6 +14,7 @@ from loopmark.bench.records.files import replace_file
 from loopmark.bench.records.run import Run
 from loopmark.bench.records.samples import Samples
 from loopmark.bench.records.training import Training, TrainingSamples
+from loopmark.bench.records.watching import read_steps
 from loopmark.bench.report.cards import choice_record
 from loopmark.bench.report.ceilings import roofline_record
 from loopmark.bench.report.cells import loading_record
@@ -41,7 +42,8 @@ def draw(
     ceilings: Ceilings | None = None,
 ) -> Summary:
     """Judge ``run``, with its training and its device's ceilings if present, and write its pages and plots."""
-    summary = summarise(run, samples, summarise_training(*trained) if trained else None, ceilings)
+    steps = read_steps(folder) if run.watched else None
+    summary = summarise(run, samples, summarise_training(*trained) if trained else None, ceilings, steps)
     with redrawing(folder):
         figures = _figures(summary, samples, trained[1] if trained else None, ceilings)
         plots = draw_plots(folder / "plots", figures, case_figures(summary.workloads, summary.trained))

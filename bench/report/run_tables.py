@@ -189,7 +189,7 @@ def _section(workload: WorkloadSummary, summary: Summary, samples: Samples, plot
 
 def _came_to(run: Run) -> str:
     """The values that came from this machine and from defaults, and that may differ in a later run."""
-    if run.imported_from is not None:
+    if run.imported_from is not None or run.watched is not None:
         return ""
     plan, revision = run.plan, run.environment.revision
     facts = [

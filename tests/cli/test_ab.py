@@ -211,3 +211,38 @@ def test_a_baseline_without_a_name_or_beside_a_base_loop_is_refused_by_its_own_n
     done = here("ab", *given)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
     assert "--baseline names the base's loop" in done.stderr
+
+
+SCRIPT = """
+import sys, torch
+model = torch.nn.Linear(8, 8)
+optimizer = torch.optim.SGD(model.parameters(), lr=float(sys.argv[1]))
+open("log.txt", "w").close()
+while True:
+    optimizer.zero_grad()
+    model(torch.ones(4, 8)).square().mean().backward()
+    optimizer.step()
+"""
+
+
+def test_two_ways_of_starting_a_script_are_compared_as_loops_are(elsewhere: Here, tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(SCRIPT)
+    command = f"cmd={sys.executable} train.py"
+    found = elsewhere("ab", "--base", f"{command} 0.1", "--head", f"{command} nan", "--budget", "0.1", "--json")
+    assert found.returncode == 1, found.stderr
+    told = json.loads(found.stdout)
+    step = next(finding for finding in told["findings"] if finding["metric"] == "step")
+    assert (step["workload"], step["loop"], step["broken"]) == ("train.py", "script", True)
+    assert any("log.txt" in warning for warning in told["warnings"])
+    (kept,) = tmp_path.glob("results/*/*/comparison.json")
+    comparison = json.loads(kept.read_text())
+    assert comparison["head"]["given"] == {"cmd": f"{sys.executable} train.py nan"}
+    assert (comparison["base"]["parameters"], comparison["base"]["batch_size"]) == (72, 4)
+    assert left_behind(tmp_path) == []
+
+
+def test_launches_can_run_one_after_the_other(elsewhere: Here) -> None:
+    found = elsewhere("ab", "--sequential", *SMALL, "--budget", "0.1")
+    assert found.returncode == 3, found.stderr
+    assert "1 launch pair" in found.stdout
+    assert "they do not share the moment" in found.stdout

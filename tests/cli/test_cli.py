@@ -173,7 +173,7 @@ def test_help_shows_the_commands_by_what_a_person_wants(here: Here) -> None:
             commands.append(line.split()[0])
     assert panels == {
         "begin": ["init"],
-        "measure": ["run", "train", "ab", "find-batch", "ceilings", "trace", "memory", "calibrate"],
+        "measure": ["run", "watch", "train", "ab", "find-batch", "ceilings", "trace", "memory", "calibrate"],
         "compare": ["check", "compare", "history"],
         "understand": ["list", "runs", "report", "verify", "doctor"],
         "exchange": ["export", "import"],

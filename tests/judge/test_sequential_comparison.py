@@ -147,6 +147,13 @@ def test_few_launch_pairs_leave_everything_open() -> None:
     assert math.isinf(sequential.smallest_effect())
 
 
+def test_launches_one_after_the_other_compare_by_their_medians_and_tell_no_uncertainty() -> None:
+    pair, blocks, phases = launch_pair(np.random.default_rng(0), effects=dict.fromkeys(SHARES, 0.1), drift=0.0)
+    values = pair_values(replace(pair, in_turns=False), blocks, phases, laps_count=True)
+    assert values.logs[STEP] == math.log(values.head[STEP] / values.base[STEP]) == pytest.approx(0.1, abs=0.02)
+    assert values.uncertainties == {}
+
+
 def test_a_drift_that_both_sides_share_cancels() -> None:
     random = np.random.default_rng(8)
     logs = [pair_values(*launch_pair(random, noise=0.0, drift=1.0), laps_count=True).logs[STEP] for _ in range(50)]

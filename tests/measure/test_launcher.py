@@ -15,7 +15,7 @@ import torch
 
 from loopmark.bench.measure.assignment import Assignment, Tree
 from loopmark.bench.measure.entry import refuse_strangers
-from loopmark.bench.measure.launcher import ForkServer, apart
+from loopmark.bench.measure.launcher import SPIN_COUNT, ForkServer, apart, side_environment
 from loopmark.bench.measure.pool import WorkerProcess
 from loopmark.loops.user_code import BadSpec
 from tests.support.command import ROOT
@@ -50,6 +50,16 @@ def test_an_assignment_arrives_whole_and_names_no_class_that_another_python_lack
     sent = pickle.dumps(assignment(tree))
     assert pickle.loads(sent) == assignment(tree)
     assert b"pathlib" not in sent
+
+
+def test_a_side_that_says_how_idle_threads_wait_is_taken_at_its_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.setenv("GOMP_SPINCOUNT", SPIN_COUNT)  # as this process sets it for its own workers
+    assert side_environment({})["GOMP_SPINCOUNT"] == SPIN_COUNT
+    assert "GOMP_SPINCOUNT" not in side_environment({"OMP_WAIT_POLICY": "ACTIVE"})
+    assert side_environment({"OMP_WAIT_POLICY": "ACTIVE", "GOMP_SPINCOUNT": "7"})["GOMP_SPINCOUNT"] == "7"
+    monkeypatch.setenv("GOMP_SPINCOUNT", "99")
+    assert side_environment({"OMP_WAIT_POLICY": "ACTIVE"})["GOMP_SPINCOUNT"] == "99"  # a user's own value
 
 
 def test_an_older_revision_of_loopmark_is_measured_by_todays_harness(tmp_path: Path) -> None:

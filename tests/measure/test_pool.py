@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from loopmark.bench.measure import pool
-from loopmark.bench.measure.pool import CaseEnded, WorkerProcess, _manner_of_death
+from loopmark.bench.measure.pool import CaseEnded, WorkerProcess, manner_of_death
 
 
 def test_an_answer_that_cannot_be_read_ends_its_case_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,7 +51,7 @@ def test_the_wait_for_an_answer_ticks_unless_a_block_is_timed(
 
 def test_a_long_last_word_keeps_both_ends(tmp_path: Path) -> None:
     (tmp_path / "log.txt").write_text(f"terminate called {'x' * 500} what(): no room")
-    told = _manner_of_death(7, tmp_path / "log.txt")
+    told = manner_of_death(7, tmp_path / "log.txt")
     assert "its log ends: terminate called xxx" in told
     assert told.endswith("xxx what(): no room")
     assert "x … x" in told
@@ -77,4 +77,4 @@ Current thread 0x00007f (most recent call first):
 )
 def test_a_death_is_told_with_its_place_or_its_last_words(code: int, log: str, told: str, tmp_path: Path) -> None:
     (tmp_path / "log.txt").write_text(log)
-    assert _manner_of_death(code, tmp_path / "log.txt") == told
+    assert manner_of_death(code, tmp_path / "log.txt") == told

@@ -15,9 +15,9 @@ import pytest
 
 from loopmark.bench.errors import BadInput
 from loopmark.bench.measure.assignment import Tree
-from loopmark.bench.measure.launcher import SPIN_COUNT
+from loopmark.bench.measure.launcher import SPIN_COUNT, side_environment
 from loopmark.bench.measure.pool import CaseEnded, WorkerProcess
-from loopmark.bench.measure.side_server import SideServer, _environment, _padded, _without_randomisation
+from loopmark.bench.measure.side_server import SideServer, _padded, _without_randomisation
 from tests.measure.test_launcher import assignment
 
 GIVEN = {"CUDNN_LOGLEVEL_DBG": "0", "TRITON_PRINT_AUTOTUNING": "0"}
@@ -42,11 +42,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SideServer]:
 def test_a_side_that_says_how_idle_threads_wait_is_taken_at_its_word(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     monkeypatch.setenv("GOMP_SPINCOUNT", SPIN_COUNT)  # as this process sets it for its own workers
-    assert _environment({})["GOMP_SPINCOUNT"] == SPIN_COUNT
-    assert "GOMP_SPINCOUNT" not in _environment({"OMP_WAIT_POLICY": "ACTIVE"})
-    assert _environment({"OMP_WAIT_POLICY": "ACTIVE", "GOMP_SPINCOUNT": "7"})["GOMP_SPINCOUNT"] == "7"
+    assert side_environment({})["GOMP_SPINCOUNT"] == SPIN_COUNT
+    assert "GOMP_SPINCOUNT" not in side_environment({"OMP_WAIT_POLICY": "ACTIVE"})
+    assert side_environment({"OMP_WAIT_POLICY": "ACTIVE", "GOMP_SPINCOUNT": "7"})["GOMP_SPINCOUNT"] == "7"
     monkeypatch.setenv("GOMP_SPINCOUNT", "99")
-    assert _environment({"OMP_WAIT_POLICY": "ACTIVE"})["GOMP_SPINCOUNT"] == "99"  # a user's own value
+    assert side_environment({"OMP_WAIT_POLICY": "ACTIVE"})["GOMP_SPINCOUNT"] == "99"  # a user's own value
 
 
 def launched(server: SideServer, folder: Path) -> WorkerProcess:
@@ -103,9 +103,9 @@ def test_an_interpreter_that_never_starts_is_given_up(tmp_path: Path) -> None:
 
 def test_servers_of_equal_code_have_an_equal_layout_where_one_side_has_variables_or_others_of_that_length() -> None:
     plain, given, others = (
-        _environment({}),
-        _environment({"LONG": "1", "OTHER": "22"}),
-        _environment({"LONG": "3", "OTHER": "44"}),
+        side_environment({}),
+        side_environment({"LONG": "1", "OTHER": "22"}),
+        side_environment({"LONG": "3", "OTHER": "44"}),
     )
     with _without_randomisation():
         first, again, second, third = [

@@ -10,7 +10,14 @@ import pytest
 from loopmark.bench.errors import BadInput
 from loopmark.bench.measure.plan import PlanOptions, make_plan
 from loopmark.bench.measure.side_server import SideServer
-from loopmark.bench.measure.sides import PreparedComparison, parse_side, side_threads
+from loopmark.bench.measure.sides import (
+    PreparedComparison,
+    SideOptions,
+    _words,
+    parse_side,
+    refuse_commands,
+    side_threads,
+)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +53,9 @@ def test_an_interpreter_is_found_by_name_and_not_resolved() -> None:
         ("env=A=1,env=A=2", "gives env=A twice"),
         ("env=A", "env=NAME=value"),
         ("env=1A=2", "env=NAME=value"),
+        ("cmd=python 'train.py", "No closing quotation"),
+        ("cmd=python train.py,loop=eager", "gives cmd= and loop="),
+        ("cmd=bash train.sh,python=python", "python= needs a command that begins with python"),
         ("python=/no/such/python", "no such interpreter"),
         ("python=/", "no such interpreter"),
         ("", "is not key=value"),
@@ -76,3 +86,25 @@ def test_sides_that_cannot_have_an_equal_memory_layout_are_told_of_it(fixed: boo
     plan = make_plan(PlanOptions(["loopmark", "ab"], device="cpu", threads=1))
     warnings = PreparedComparison(side, side, shared_server=False).measurement(plan).warnings
     assert ["fixed memory layout" in warning for warning in warnings] == ([] if fixed else [True])
+
+
+def test_a_command_has_spaces_and_commas_of_its_own() -> None:
+    side = parse_side(["cmd=python train.py --widths 1,2 'env=x y',env=A=1"], "--base")
+    assert side.command == "python train.py --widths 1,2 'env=x y'"
+    assert side.variables == {"A": "1"}
+    assert _words(side.command, None, "--base") == ("python", "train.py", "--widths", "1,2", "env=x y")
+
+
+@pytest.mark.parametrize("first", ["python", "python3", "python3.12", "/usr/bin/python3"])
+def test_another_interpreter_takes_the_place_of_a_commands_own(first: str) -> None:
+    assert _words(f"{first} -m train", Path("/own/python"), "--head") == ("/own/python", "-m", "train")
+
+
+def test_a_command_needs_one_on_the_other_side_and_no_option_of_loops() -> None:
+    none, script = SideOptions(), SideOptions(command="python train.py")
+    refuse_commands(none, none, {"--size": "small"})
+    refuse_commands(script, script, {"--size": None})
+    with pytest.raises(BadInput, match="--head has no cmd="):
+        refuse_commands(script, none, {})
+    with pytest.raises(BadInput, match="--size is for loops"):
+        refuse_commands(script, script, {"--size": "small"})

@@ -1,0 +1,1 @@
+"""Any training script, unedited: hooks in its Python, and what they saw."""
