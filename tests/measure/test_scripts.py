@@ -41,7 +41,7 @@ def block(lapped, steps, loss=1.0):
 def play(most=10**9, loss=1.0):
     global taken, file
     link = socket.socket(socket.AF_UNIX)
-    link.connect(os.environ["LOOPMARK_TURNS"])
+    link.connect(os.environ["LOOPMARK_TURNS"].replace("@", chr(0)))
     file = link.makefile("rw")
     say()
     for request in file:
@@ -201,7 +201,7 @@ SECOND = """
 if os.fork() == 0:
     time.sleep(0.3)
     second = socket.socket(socket.AF_UNIX)
-    second.connect(os.environ["LOOPMARK_TURNS"])
+    second.connect(os.environ["LOOPMARK_TURNS"].replace("@", chr(0)))
     time.sleep(60)
 play()
 """

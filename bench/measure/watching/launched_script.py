@@ -47,7 +47,8 @@ class LaunchedScript:
         """Start it. Raises BadInput if it cannot be started."""
         self._folder = Path(tempfile.mkdtemp(prefix="", dir=within))
         self.log, out, self._marks = (self._folder / part for part in ("log.txt", "out", "hooks"))
-        self._address = str(self._folder / "turns")
+        # In the kernel's own namespace (unix(7)): a path in TMPDIR may be longer than a socket's address can be.
+        self._address = f"@loopmark-{os.urandom(12).hex()}"
         self._link: socket.socket | None = None
         self._received = b""
         self._resting: list[int] = []
@@ -55,11 +56,8 @@ class LaunchedScript:
         out.mkdir()
         self._marks.mkdir()
         self._listener = socket.socket(socket.AF_UNIX)
-        try:
-            self._listener.bind(self._address)
-            self._listener.listen()
-        except OSError as error:
-            raise BadInput(f"{self._folder}: {error}; set TMPDIR to a shorter path, such as /tmp") from None
+        self._listener.bind(self._address.replace("@", "\0"))
+        self._listener.listen()
         environment = {**variables(self._marks, side_environment(script.variables)), TURNS: self._address}
         try:
             with self.log.open("wb") as log:

@@ -724,7 +724,7 @@ class Turns:
 
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.connect(path)
+        self.socket.connect(path.replace("@", "\0"))  # in the kernel's own namespace
         self.link = self.socket.makefile("rw", encoding="utf-8")
         self.plan, self.blocks, self.left, self.lapped, self.samples = deque(), [], 0, None, 0
         self.clear()
