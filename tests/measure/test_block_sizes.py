@@ -139,7 +139,8 @@ def test_a_comparisons_blocks_are_filled_by_steps_as_they_run_in_them(warm: Warm
     measurement._random, measurement._block_seconds, measurement._limit_seconds = np.random.default_rng(0), 0.005, 60.0
     measurement._prepared = cast(Any, (SimpleNamespace(name="base"), SimpleNamespace(name="head")))
     started = dict.fromkeys((False, True), warm)
-    measurement._quads(0, cast(Any, {False: process, True: process}), started, 0.0)
+    measurement._index, measurement._blocks = 0, []
+    measurement._quads(cast(Any, {False: process, True: process}), started, 0.0)
 
     assert {turn["steps"] for turn in process.turns} == {steps}
 
